@@ -1,0 +1,116 @@
+"""The loop around a pipeline: step until nothing is left, rest, come back; outlive outages.
+
+Before the first success a server that does not answer is tried `connect_attempts` times, then the
+program ends; after it, for ever, with capped, jittered delays.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from txid_sync.backoff import delay_seconds
+from txid_sync.errors import PageExpired, Unavailable
+from txid_sync.pipeline import Pipeline, PipelineStatus
+
+log = logging.getLogger("txid_sync")
+
+SHORTEST_REST_SECONDS = 0.005
+REST_GROWTH = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonOptions:
+    """Times in seconds; `poll_interval_seconds` is the longest rest between two polls."""
+
+    poll_interval_seconds: float = 0.25
+    status_interval_seconds: float = 10.0
+    connect_attempts: int = 5
+    retry_period_seconds: float = 2.0
+    longest_delay_seconds: float = 30.0
+
+
+class Daemon:
+    """Runs a pipeline until `stop` is set, or once until it has caught up."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        options: DaemonOptions,
+        stop: threading.Event,
+        on_status: Callable[[PipelineStatus], None] = lambda status: None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._options = options
+        self._stop = stop
+        self._on_status = on_status
+        self._status_at = 0.0
+        self.last_error: Unavailable | None = None
+
+    def run(self, once: bool = False) -> None:
+        """Run; with `once` return as soon as the sink is complete.  Raises Stop errors.
+
+        On the way out the requests in flight are finished and progress is saved.
+        """
+        self._start()
+        rest_seconds = SHORTEST_REST_SECONDS
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                busy = self._pipeline.recover_and_step() if failures else self._pipeline.step()
+            except Unavailable as error:
+                failures += 1
+                self._outage(error, failures)
+                continue
+            failures, self.last_error = 0, None
+            self._show_status()
+            if busy:
+                rest_seconds = SHORTEST_REST_SECONDS
+            elif once and self._pipeline.status().phase == "sync":
+                break
+            else:
+                self._stop.wait(rest_seconds)
+                rest_seconds = min(
+                    rest_seconds * REST_GROWTH, self._options.poll_interval_seconds
+                )
+        self._finish()
+
+    def _start(self) -> None:
+        for attempt in range(1, self._options.connect_attempts + 1):
+            try:
+                self._pipeline.start()
+                return
+            except Unavailable as error:
+                if attempt == self._options.connect_attempts or self._stop.is_set():
+                    raise
+                log.warning("%s: attempt %d", error.message, attempt, extra={"action": "retry"})
+                self._stop.wait(self._options.retry_period_seconds)
+
+    def _outage(self, error: Unavailable, failures: int) -> None:
+        self.last_error = error
+        delay = delay_seconds(failures, random.random(), cap=self._options.longest_delay_seconds)
+        if isinstance(error, PageExpired):
+            delay = min(delay, 1.0)
+        log.warning(
+            "%s: again in %.1f s", error.message, delay, extra={"action": "reconnecting"}
+        )
+        self._stop.wait(delay)
+
+    def _show_status(self) -> None:
+        now = time.monotonic()
+        if now - self._status_at >= self._options.status_interval_seconds:
+            self._status_at = now
+            self._on_status(self._pipeline.status())
+
+    def _finish(self) -> None:
+        try:
+            self._pipeline.stop()
+        except Unavailable as error:
+            log.warning(
+                "%s: what was in flight will be read again", error.message,
+                extra={"action": "stopped"},
+            )  # fmt: skip

@@ -1,0 +1,56 @@
+r"""Document ids: a reversible, injective text of a key.
+
+Each key column's text output, with `\` written as `\\` and `,` as `\,`, joined by `,`.  A key that
+consists of one empty text is written `\0`, because an index takes no empty id.
+
+| key           | id         |
+|---------------|------------|
+| (7)           | `7`        |
+| (a, 1)        | `a,1`      |
+| (a,b)         | `a\,b`     |
+| ("")          | `\0`       |
+| ("", "")      | `,`        |
+
+>>> encode(("a,b", "c\\d"))
+'a\\,b,c\\\\d'
+>>> decode(encode(("a,b", "c\\d")), 2)
+('a,b', 'c\\d')
+>>> decode("7", 2) is None, decode("a\\b", 1) is None       # what no key is written as
+(True, True)
+>>> encode(("",)), decode("\\0", 1)
+('\\0', ('',))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+EMPTY = "\\0"
+_PART = re.compile(r"(?:[^\\,]|\\\\|\\,)*")
+
+
+def encode(key: Sequence[str]) -> str:
+    """The id of a key given as the text output of its columns."""
+    if len(key) == 1 and key[0] == "":
+        return EMPTY
+    return ",".join(part.replace("\\", "\\\\").replace(",", "\\,") for part in key)
+
+
+def decode(id: str, columns: int) -> tuple[str, ...] | None:
+    """The key of an id, as texts; None if no key of so many columns has this id."""
+    if id == EMPTY and columns == 1:
+        return ("",)
+    parts, place = [], 0
+    while True:
+        match = _PART.match(id, place)
+        assert match is not None
+        parts.append(re.sub(r"\\(.)", r"\1", match[0], flags=re.DOTALL))
+        place = match.end()
+        if place == len(id):
+            break
+        if id[place] != ",":
+            return None
+        place += 1
+    key = tuple(parts)
+    return key if len(key) == columns and encode(key) == id else None

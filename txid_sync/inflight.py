@@ -1,0 +1,91 @@
+"""Pages on their way to the sink, in the order in which they were read.
+
+Only the acknowledged prefix counts.  How many may be under way adapts: one more after each full
+round of clean answers, half as many after a refusal or a failure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from txid_sync.model import Ack, Page
+from txid_sync.progress.base import Progress
+
+Effect = Callable[[Progress], Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A page that was sent: its answer to come, and what progress becomes once it has come.
+
+    `complete_clock` is the clock up to which the sink is complete after it (0: says nothing).
+    """
+
+    page: Page | None
+    answer: Future[Ack]
+    effect: Effect
+    complete_clock: int = 0
+    closes_window: bool = False
+
+
+@dataclass(slots=True)
+class InFlight:
+    """The queue of flights; `limit` is how many there may be at the most."""
+
+    limit: int
+    _flights: deque[Flight] = field(default_factory=deque)
+    _allowed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._allowed = float(self.limit)
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    @property
+    def allowed(self) -> int:
+        """How many may be under way now."""
+        return max(1, int(self._allowed))
+
+    @property
+    def full(self) -> bool:
+        """Whether no further page may be sent now."""
+        return len(self._flights) >= self.allowed
+
+    def add(self, flight: Flight) -> None:
+        """Append the newest flight."""
+        self._flights.append(flight)
+
+    @property
+    def head(self) -> Flight | None:
+        """The oldest flight."""
+        return self._flights[0] if self._flights else None
+
+    def pop(self) -> Flight:
+        """Take the oldest flight out."""
+        return self._flights.popleft()
+
+    def speed_up(self) -> None:
+        """A clean answer came."""
+        self._allowed = min(float(self.limit), self._allowed + 1 / self._allowed)
+
+    def slow_down(self) -> None:
+        """The sink refused something or failed."""
+        self._allowed = max(1.0, self._allowed / 2)
+
+    def abandon(self) -> None:
+        """Wait until nothing is under way, and forget all answers."""
+        for flight in self._flights:
+            if not flight.answer.cancel():
+                flight.answer.exception()
+        self._flights.clear()
+
+
+def answered(ack: Ack) -> Future[Ack]:
+    """A future that has its answer already: for a page with nothing to send."""
+    future: Future[Ack] = Future()
+    future.set_result(ack)
+    return future

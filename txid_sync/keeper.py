@@ -1,0 +1,198 @@
+"""The progress of a running pipeline: loaded, compared with source and sink, moved, saved.
+
+What must happen when something differs is decided in continuity.py; here it is carried out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from txid_sync import continuity
+from txid_sync.continuity import Found
+from txid_sync.cursor import Cursor
+from txid_sync.errors import Discontinuity, PreconditionError
+from txid_sync.failpoints import Failpoint
+from txid_sync.inflight import Effect
+from txid_sync.model import Document, version_of
+from txid_sync.progress.base import Fence, Progress, ProgressStore
+from txid_sync.sinks.base import Sink
+from txid_sync.sources.base import Source
+
+log = logging.getLogger("txid_sync")
+
+MAX_RESYNCS_IN_A_ROW = 5
+_ANOTHER_SOURCE = "the source is another server, database or history"
+
+
+class Keeper:
+    """Holds the progress of one pipeline and the fence under which it may be saved."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        sink: Sink,
+        store: ProgressStore,
+        documents: Sequence[Document],
+        failpoint: Failpoint,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._source, self._sink, self._store = source, sink, store
+        self._documents = list(documents)
+        self._failpoint, self._seconds = failpoint, seconds
+        self._progress: Progress | None = None
+        self._fence: Fence | None = None
+        self._saved_at = self._checked_at = 0.0
+        self._checked_clock = -1
+        self._in_a_row = 0
+        self.dirty = False
+        self.resyncs = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether progress is loaded."""
+        return self._progress is not None
+
+    @property
+    def progress(self) -> Progress:
+        """Progress as acknowledged so far, not necessarily saved yet."""
+        assert self._progress is not None, "the pipeline is not started"
+        return self._progress
+
+    def start(self, load: bool) -> None:
+        """Load progress, or make the first; answer every difference from what is found."""
+        self._source.connect()
+        self._sink.connect()
+        stored = self._store.load(self._name)
+        found = self._look()
+        if stored is None:
+            cursor, clock = self._source.begin()
+            found = replace(found, clock=clock)
+            self._progress = continuity.first(cursor, self._documents, found, load)
+            self.save()
+        else:
+            self._progress, self._fence = stored
+            self._compare(found)
+
+    def apply(self, effect: Effect, version: int) -> None:
+        """Move progress over an acknowledged page of this version."""
+        moved = effect(self.progress)
+        moved = replace(moved, highest_version=max(moved.highest_version, version))
+        self.dirty = self.dirty or moved != self._progress
+        self._progress = moved
+        self._in_a_row = 0
+
+    def save(self) -> None:
+        """Store progress; raises TakenOver if another instance did so meanwhile."""
+        self._fence = self._store.save(self._name, self.progress, self._fence)
+        self.dirty = False
+        self._saved_at = self._seconds()
+        self._failpoint("progress-saved")
+
+    def save_if_due(self, interval_seconds: float) -> None:
+        """Store progress if it has moved and the last time is long enough ago."""
+        if self.dirty and self._seconds() - self._saved_at >= interval_seconds:
+            self.save()
+
+    # -- checks while running ---------------------------------------------------------------
+
+    def check_reading(self, identity: Mapping[str, str], clock: int) -> None:
+        """Raise Discontinuity if this reading cannot come from the source that progress is of."""
+        if dict(identity) != dict(self.progress.identity):
+            raise Discontinuity(_ANOTHER_SOURCE)
+        if version_of(self.progress.epoch, clock) < self.progress.highest_version:
+            raise Discontinuity(
+                f"the source went back: its clock is {clock}, "
+                f"versions up to {self.progress.highest_version} were sent"
+            )
+
+    def look_soon(self) -> None:
+        """Let the next `check_catalog` look at once."""
+        self._checked_clock = -1
+
+    def check_catalog(self, clock: int, interval_seconds: float) -> None:
+        """Now and then, if something has ended in the source: compare catalog and indices."""
+        now = self._seconds()
+        due = now - self._checked_at >= interval_seconds and clock != self._checked_clock
+        if not due and self._checked_clock != -1:
+            return
+        self._checked_at, self._checked_clock = now, clock
+        schemas, uuids = self._source.describe(), self._sink.uuids()
+        indices = {document.name: uuids.get(document.name, "") for document in self._documents}
+        found = Found(self._source.identity(), clock, schemas, indices)
+        for change in continuity.changes(self.progress, self._documents, found):
+            raise Discontinuity(f"{change.document} {change.what}", document=change.document)
+
+    # -- resync -----------------------------------------------------------------------------
+
+    def resync(
+        self, error: Discontinuity, found: Found | None = None, new_epoch: bool = False
+    ) -> None:
+        """Answer a discontinuity: load and sweep to be done, saved before anything is sent."""
+        self._in_a_row += 1
+        if self._in_a_row > MAX_RESYNCS_IN_A_ROW:
+            raise PreconditionError(f"resync does not help: {error.message}", error.hint)
+        log.warning("%s: resync", error.message, extra={"action": "resync"})
+        self.resyncs += 1
+        if found is None:
+            self._source.close()
+            self._source.connect()
+            found = self._look()
+        if error.document is not None:
+            differences = continuity.changes(self.progress, self._documents, found)
+            mine = [change for change in differences if change.document == error.document]
+            new_epoch = new_epoch or any(change.new_epoch for change in mine)
+            minimum = max(error.minimum_epoch, self.progress.epoch + 1 if new_epoch else 0)
+            self._write_again(found, [error.document], None, minimum)
+            return
+        cursor, clock = self._source.begin()
+        minimum = max(self.progress.epoch + 1, error.minimum_epoch)
+        names = [document.name for document in self._documents]
+        self._write_again(replace(found, clock=clock), names, cursor, minimum)
+
+    def _look(self) -> Found:
+        schemas = self._source.describe()
+        states = self._sink.prepare(self._documents, schemas)
+        return Found(
+            identity=self._source.identity(),
+            clock=self._source.clock(),
+            schemas=schemas,
+            indices={name: state.uuid for name, state in states.items()},
+            fresh=tuple(name for name, state in states.items() if state.created),
+        )
+
+    def _compare(self, found: Found) -> None:
+        """At start: answer every difference between progress and what was found."""
+        try:
+            self.check_reading(found.identity, found.clock)
+        except Discontinuity as error:
+            self.resync(error, found)
+            return
+        known = {document.name for document in self._documents}
+        gone = sorted(set(self.progress.documents) - known)
+        for name in gone:
+            log.warning(_DROPPED, name, extra={"action": "dropped"})
+        differences = continuity.changes(self.progress, self._documents, found)
+        for change in differences:
+            log.warning("%s %s: load and sweep", change.document, change.what)
+        if differences or gone:
+            new = any(change.new_epoch for change in differences)
+            names = [change.document for change in differences]
+            self._write_again(found, names, None, self.progress.epoch + 1 if new else 0)
+
+    def _write_again(
+        self, found: Found, names: Sequence[str], cursor: Cursor | None, minimum_epoch: int
+    ) -> None:
+        self._progress = continuity.resynced(
+            self.progress, self._documents, names, found, cursor, minimum_epoch
+        )
+        self.save()
+
+
+_DROPPED = (
+    "%s is not configured any more and no longer synced: its index stays as it is (delete it if it "
+    "is not needed), its table is captured until 'select txid_sync.untrack(...)' is run"
+)

@@ -1,0 +1,371 @@
+"""The pipeline: page -> gate -> in flight -> acknowledged -> cursor -> progress.
+
+The one place where order matters.  It knows nothing of transactions and nothing of the sink's
+protocol: a source turns a cursor into a page and the cursor after it, a sink turns a page into an
+acknowledgement.
+
+Rules
+-----
+1. A page is sent only after its gate; what was read behind a gate that cannot answer any more is
+   thrown away, page and cursor.
+2. Progress moves over the acknowledged prefix only, in the order of reading.
+3. A failure whose outcome is not known, or a page that grew too old, is never sent again as it
+   was: everything from that page on is **read** again, from progress.
+4. When some items had to be sent again, whatever was sent after them is read again too: a sink
+   that restarted in between may have forgotten its deletes.
+5. A new epoch is saved before anything is sent under it.
+6. A sweep begins when all pages read before it are acknowledged.
+
+Stream, load and sweep pages share one queue; their versions order them at the sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from txid_sync.cursor import Cursor
+from txid_sync.errors import Discontinuity, PageExpired, Unavailable
+from txid_sync.failpoints import Failpoint, ignore
+from txid_sync.inflight import Effect, Flight, InFlight, answered
+from txid_sync.keeper import Keeper
+from txid_sync.model import Ack, Document, Limits, Page, StreamPage, epoch_of, version_of
+from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
+from txid_sync.sinks.base import Sink
+from txid_sync.sources.base import Source
+from txid_sync.sweep import candidates
+
+log = logging.getLogger("txid_sync")
+
+GATE_POLL_SECONDS = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How a pipeline runs; times in seconds, `brake_share` of an index that a sweep may delete."""
+
+    limits: Limits = field(default_factory=Limits)
+    in_flight: int = 4
+    save_interval_seconds: float = 1.0
+    deadline_seconds: float = 60.0
+    catalog_interval_seconds: float = 10.0
+    brake_share: float = 0.2
+    brake_off: bool = False
+    load: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStatus:
+    """Figures of a running pipeline; counts are since its start."""
+
+    phase: str
+    epoch: int
+    clock: int
+    complete_clock: int
+    acknowledged_documents: int
+    acknowledged_pages: int
+    dead_letters: int
+    in_flight: int
+    resyncs: int
+    loading: tuple[str, ...]
+    sweeping: tuple[str, ...]
+
+    @property
+    def lag_transactions(self) -> int:
+        """Transactions that have ended in the source and may not be in the sink yet."""
+        return max(0, self.clock - self.complete_clock)
+
+
+class Pipeline:
+    """Source -> sink with one cursor; drive it by `start`, then `step` for ever, then `stop`."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        sink: Sink,
+        store: ProgressStore,
+        documents: Sequence[Document],
+        options: PipelineOptions | None = None,
+        failpoint: Failpoint = ignore,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._source, self._sink = source, sink
+        self._options = options or PipelineOptions()
+        self._failpoint, self._seconds = failpoint, seconds
+        self._keeper = Keeper(name, source, sink, store, documents, failpoint, seconds)
+        self._flights = InFlight(self._options.in_flight)
+        self._read_cursor: Cursor | None = None
+        self._load_after: dict[str, tuple[str, ...] | None] = {}
+        self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
+        self._stream_next = True
+        self._clock = self._complete_clock = 0
+        self._pages = self._documents_acknowledged = self._dead = 0
+
+    # -- start and stop ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Load progress, or make the first; compare it with source and sink; resync if needed."""
+        self._keeper.start(self._options.load)
+        self._rewind()
+
+    def stop(self) -> None:
+        """Wait for the requests in flight, then save progress.
+
+        What cannot be finished now (Unavailable, Discontinuity) is met again at the next start.
+        """
+        try:
+            while self._flights.head:
+                self._collect(wait=True)
+        except (Unavailable, Discontinuity) as error:
+            log.warning("%s: left for the next start", error.message, extra={"action": "stopped"})
+            self._flights.abandon()
+        if self._keeper.started and self._keeper.dirty:
+            self._keeper.save()
+
+    def resync(self, reason: str, names: Sequence[str] = ()) -> None:
+        """Write everything (or the named documents) again, under a new epoch."""
+        asked: list[str | None] = [*names] if names else [None]
+        for document in asked:
+            self._resync(Discontinuity(reason, document=document), new_epoch=True)
+
+    def recover(self) -> None:
+        """After an Unavailable: go back to what is acknowledged, and look at everything anew."""
+        if not self._keeper.started:
+            self.start()
+            return
+        self._rewind()
+        self._flights.slow_down()
+        self._keeper.look_soon()
+
+    def recover_and_step(self) -> bool:
+        """`recover`, then `step`."""
+        self.recover()
+        return self.step()
+
+    @property
+    def progress(self) -> Progress:
+        """Progress as acknowledged so far (not necessarily saved yet)."""
+        return self._keeper.progress
+
+    def status(self) -> PipelineStatus:
+        """Figures for people and metrics."""
+        documents = self.progress.documents.items()
+        loading = tuple(name for name, entry in documents if entry.load)
+        sweeping = tuple(name for name, entry in documents if entry.sweep_below)
+        return PipelineStatus(
+            phase="load" if loading else "sweep" if sweeping else "sync",
+            epoch=self.progress.epoch,
+            clock=self._clock,
+            complete_clock=self._complete_clock,
+            acknowledged_documents=self._documents_acknowledged,
+            acknowledged_pages=self._pages,
+            dead_letters=self._dead,
+            in_flight=len(self._flights),
+            resyncs=self._keeper.resyncs,
+            loading=loading,
+            sweeping=sweeping,
+        )
+
+    # -- one step ---------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Do one thing: take answers, read and send a page, save.  False: nothing is to be done.
+
+        Raises Unavailable (wait, call `recover`, go on) or Stop.
+        """
+        try:
+            busy = self._step()
+        except Discontinuity as error:
+            self._resync(error)
+            return True
+        self._keeper.save_if_due(self._options.save_interval_seconds)
+        return busy
+
+    def _step(self) -> bool:
+        self._keeper.check_catalog(self._clock, self._options.catalog_interval_seconds)
+        self._collect(wait=self._flights.full)
+        if self._flights.full or self._read():
+            return True
+        if self._flights.head:
+            self._collect(wait=True)
+            return True
+        return False
+
+    def _read(self) -> bool:
+        """Read and send one page: of the stream, and of a load or sweep, in turns."""
+        turns = [self._read_stream, self._read_task]
+        if not self._stream_next:
+            turns.reverse()
+        self._stream_next = not self._stream_next
+        return turns[0]() or turns[1]()
+
+    # -- the stream -------------------------------------------------------------------------
+
+    def _read_stream(self) -> bool:
+        assert self._read_cursor is not None
+        reading = self._source.poll(self._read_cursor, self.progress.epoch, self._options.limits)
+        self._keeper.check_reading(reading.identity, reading.clock)
+        self._clock = reading.clock
+        if reading.page is None:
+            if not self._flights.head:
+                self._complete_clock = reading.clock
+            return False
+        self._send_stream(reading.page)
+        return True
+
+    def _send_stream(self, stream: StreamPage) -> None:
+        page = stream.page
+        closes = stream.next.window is None
+
+        def effect(progress: Progress) -> Progress:
+            moved = replace(progress, cursor=stream.next)
+            if not stream.truncated:
+                return moved
+            return moved.with_document(page.document, sweep_below=page.version, sweep_asked=True)
+
+        self._send(page, effect, stream.until_clock if closes else 0, closes)
+        self._read_cursor = stream.next
+
+    # -- loads and sweeps -------------------------------------------------------------------
+
+    def _read_task(self) -> bool:
+        documents = self.progress.documents
+        for name, entry in documents.items():
+            if entry.load and self._load_after.get(name, ()) is not None:
+                self._read_load(name, entry)
+                return True
+        if self._sweep is None:
+            due = [name for name, e in documents.items() if e.sweep_below and not e.load]
+            if not due:
+                return False
+            while self._flights.head:
+                self._collect(wait=True)
+            self._begin_sweep(due[0])
+            return True
+        self._read_sweep()
+        return True
+
+    def _read_load(self, name: str, entry: DocumentProgress) -> None:
+        after = self._load_after.get(name, entry.load_after)
+        loaded = self._source.load(name, after, self.progress.epoch, self._options.limits)
+
+        def effect(progress: Progress) -> Progress:
+            if loaded.next is not None:
+                return progress.with_document(name, load_after=loaded.next)
+            entry = progress.documents[name]
+            below = max(entry.sweep_below, entry.load_version)
+            return progress.with_document(name, load=False, load_after=None, sweep_below=below)
+
+        self._send(loaded.page, effect)
+        self._load_after[name] = loaded.next
+
+    def _begin_sweep(self, name: str) -> None:
+        """Rule 6: nothing is under way now."""
+        entry = self.progress.documents[name]
+        if not entry.sweep_below:
+            return
+        free = entry.sweep_asked or self._options.brake_off
+        share = None if free else self._options.brake_share
+        chunks = candidates(self._sink, name, entry.sweep_below, share)
+        self._sweep = name, entry.sweep_below, chunks
+        log.info("sweep of %s begins", name, extra={"action": "sweep"})
+
+    def _read_sweep(self) -> None:
+        assert self._sweep is not None
+        name, below, chunks = self._sweep
+        chunk = next(chunks, None)
+        if chunk:
+            page = self._source.lookup(name, chunk, self.progress.epoch)
+            self._send(page, lambda progress: progress)
+        elif chunk is None:
+            self._sweep = None
+            self._flights.add(Flight(None, answered(Ack(0, 0)), _swept(name, below)))
+
+    # -- send and collect -------------------------------------------------------------------
+
+    def _send(
+        self, page: Page, effect: Effect, complete_clock: int = 0, closes: bool = False
+    ) -> None:
+        self._failpoint("page-read")
+        known = self.progress.documents[page.document].fingerprint
+        if page.fingerprint and page.fingerprint != known:
+            raise Discontinuity(
+                f"the table of {page.document} changed (columns, triggers or partitions)",
+                document=page.document,
+            )
+        self._wait_for_gate(page)
+        self._failpoint("gate-passed")
+        empty = not page.documents and not page.dead
+        answer = answered(Ack(0, 0)) if empty else self._sink.submit(page)
+        self._failpoint("sent")
+        self._flights.add(Flight(page, answer, effect, complete_clock, closes))
+
+    def _wait_for_gate(self, page: Page) -> None:
+        """Rule 1."""
+        give_up = page.read_at_seconds + self._options.deadline_seconds
+        while not page.ready():
+            if page.read_at_seconds and self._seconds() > give_up:
+                raise PageExpired("the source did not flush its WAL in time")
+            time.sleep(GATE_POLL_SECONDS)
+
+    def _collect(self, wait: bool) -> None:
+        """Move progress over the answers that have come; with `wait` at least over the oldest."""
+        while (flight := self._flights.head) and (wait or flight.answer.done()):
+            wait = False
+            ack = flight.answer.result()
+            self._check_conflict(ack)
+            self._flights.pop()
+            self._acknowledge(flight, ack)
+            if ack.retried:  # rule 4
+                self._rewind()
+                self._flights.slow_down()
+            else:
+                self._flights.speed_up()
+
+    def _check_conflict(self, ack: Ack) -> None:
+        if not ack.conflict_version:
+            return
+        if ack.conflict_version > version_of(self.progress.epoch, self._source.clock()):
+            raise Discontinuity(
+                f"the index holds version {ack.conflict_version}, which the source has not reached:"
+                " the source or the progress went back",
+                minimum_epoch=epoch_of(ack.conflict_version) + 1,
+            )
+
+    def _acknowledge(self, flight: Flight, ack: Ack) -> None:
+        self._failpoint("acknowledged")
+        self._keeper.apply(flight.effect, flight.page.version if flight.page else 0)
+        self._pages += 1
+        self._documents_acknowledged += ack.documents
+        self._dead += len(ack.dead)
+        self._complete_clock = max(self._complete_clock, flight.complete_clock)
+        if flight.closes_window:
+            self._failpoint("window-closed")
+
+    def _rewind(self) -> None:
+        """Read on from progress: whatever is under way is waited for and not counted."""
+        self._flights.abandon()
+        self._read_cursor = self.progress.cursor
+        self._load_after = {}
+        self._sweep = None
+
+    def _resync(self, error: Discontinuity, new_epoch: bool = False) -> None:
+        self._flights.abandon()
+        self._keeper.resync(error, new_epoch=new_epoch)
+        self._clock = self._complete_clock = 0
+        self._rewind()
+
+
+def _swept(name: str, below: int) -> Effect:
+    """Progress after a sweep, unless a later one was asked for meanwhile."""
+
+    def effect(progress: Progress) -> Progress:
+        if progress.documents[name].sweep_below != below:
+            return progress
+        return progress.with_document(name, sweep_below=0, sweep_asked=False)
+
+    return effect

@@ -1,0 +1,145 @@
+"""Progress: the cursor as stored, with all that tells whether it may be followed.
+
+`Progress` is a pure value; every step of the pipeline makes a new one.  `ProgressStore` keeps one
+per pipeline and saves by compare-and-set: a fence that is not the last one raises TakenOver.
+
+>>> from txid_sync.snapshot import Snapshot
+>>> p = Progress(Cursor.start(Snapshot.parse("5:5:")), identity={"system": "1"})
+>>> Progress.from_json(p.to_json()) == p
+True
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from txid_sync.cursor import Cursor
+from txid_sync.errors import CursorFormatError
+from txid_sync.model import MAX_EPOCH
+
+FORMAT = 1
+
+Fence = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentProgress:
+    """How far one document is.
+
+    `load` tells whether a load still runs, `load_after` the last key it has written, `load_version`
+    the version at its start.  `sweep_below`: documents below this version have to be looked up and
+    removed if they have no row (0: no sweep is due); `sweep_asked` frees that sweep of the brake.
+    """
+
+    relation: str
+    fingerprint: str
+    index_uuid: str
+    definition: str
+    load: bool = False
+    load_after: tuple[str, ...] | None = None
+    load_version: int = 0
+    sweep_below: int = 0
+    sweep_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """All that a pipeline has to know to go on after a crash."""
+
+    cursor: Cursor
+    identity: Mapping[str, str]
+    epoch: int = 1
+    highest_version: int = 0
+    documents: Mapping[str, DocumentProgress] = field(default_factory=dict)
+
+    def with_document(self, name: str, **changes: Any) -> Progress:
+        """This progress with some fields of one document changed."""
+        changed = replace(self.documents[name], **changes)
+        return replace(self, documents={**self.documents, name: changed})
+
+    def to_json(self) -> str:
+        """Byte-stable JSON: equal progress gives equal text."""
+        documents = {
+            name: {f: getattr(d, f) for f in DocumentProgress.__slots__}
+            for name, d in self.documents.items()
+        }
+        value = {
+            "format": FORMAT,
+            "cursor": self.cursor.to_dict(),
+            "identity": dict(self.identity),
+            "epoch": self.epoch,
+            "highest_version": self.highest_version,
+            "documents": documents,
+        }
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Progress:
+        """Read what `to_json` wrote; raises CursorFormatError on anything else."""
+        try:
+            return cls._from_value(json.loads(text))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CursorFormatError(
+                f"stored progress cannot be read: {error!r}",
+                "use the program version that wrote it, or resync",
+            ) from None
+
+    @classmethod
+    def _from_value(cls, value: Any) -> Progress:
+        if set(value) != _NAMES or value["format"] != FORMAT:
+            raise ValueError(f"fields {sorted(value)}, format {value.get('format')!r}")
+        epoch, highest = value["epoch"], value["highest_version"]
+        if type(epoch) is not int or type(highest) is not int or not 0 < epoch <= MAX_EPOCH:
+            raise ValueError(f"epoch {epoch!r}, highest version {highest!r}")
+        identity = {str(k): str(v) for k, v in value["identity"].items()}
+        documents = {name: _document(d) for name, d in value["documents"].items()}
+        return cls(Cursor.from_dict(value["cursor"]), identity, epoch, highest, documents)
+
+
+_NAMES = {"format", "cursor", "identity", "epoch", "highest_version", "documents"}
+_TYPES = {
+    "relation": str,
+    "fingerprint": str,
+    "index_uuid": str,
+    "definition": str,
+    "load": bool,
+    "load_version": int,
+    "sweep_below": int,
+    "sweep_asked": bool,
+}
+
+
+def _document(value: Any) -> DocumentProgress:
+    for name, kind in _TYPES.items():
+        if type(value[name]) is not kind:
+            raise TypeError(f"{name} is {value[name]!r}")
+    after = value["load_after"]
+    if after is not None:
+        if not isinstance(after, list) or not all(isinstance(key, str) for key in after):
+            raise TypeError(f"load_after is {type(after).__name__}")
+        value = {**value, "load_after": tuple(after)}
+    return DocumentProgress(**value)
+
+
+class ProgressStore(ABC):
+    """Keeps the progress of pipelines, one each, by compare-and-set."""
+
+    @abstractmethod
+    def load(self, pipeline: str) -> tuple[Progress, Fence] | None:
+        """The stored progress and the fence that its next save must name; None if there is none."""
+
+    @abstractmethod
+    def save(self, pipeline: str, progress: Progress, fence: Fence | None) -> Fence:
+        """Store it if the fence is still the last one (None: nothing may be stored yet).
+
+        Returns the new fence; raises TakenOver otherwise, SinkUnavailable if it is not known
+        whether it was stored.
+        """
+
+    @abstractmethod
+    def delete(self, pipeline: str) -> None:
+        """Forget a pipeline; nothing happens if there is none."""

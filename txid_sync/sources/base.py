@@ -1,0 +1,64 @@
+"""The shape of a source: it turns a cursor into a page and the cursor after it.
+
+Contract, kept by the conformance suite:
+
+* One page is read in one snapshot; its version is that snapshot's clock (in the given epoch).
+* A key without a row is a delete action, any other an index action with the row of that snapshot.
+* `poll` never assigns a transaction id; it changes nothing in the source.
+* `Page.ready()` is asked on the connection that read the page.
+* Raises SourceUnavailable when the server is away, PreconditionError when an operator has to act,
+  Discontinuity when the cursor can not be followed any more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from txid_sync.cursor import Cursor
+from txid_sync.model import Limits, LoadPage, Page, Reading, Schema
+
+
+class Source(ABC):
+    """Reads pages of changes, of a load, and of single keys."""
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Connect (again) and check what must hold before anything is read; idempotent."""
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, str]:
+        """Which server, database and history this is, as plain comparable texts."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, Schema]:
+        """The schema of every document, by the document's name."""
+
+    @abstractmethod
+    def begin(self) -> tuple[Cursor, int]:
+        """A first cursor and its clock, safe to be stored: its snapshot has passed the gate."""
+
+    @abstractmethod
+    def clock(self) -> int:
+        """The clock of a snapshot taken now."""
+
+    @abstractmethod
+    def poll(self, cursor: Cursor, epoch: int, limits: Limits) -> Reading:
+        """The next page of the window after `cursor`, opening a window if there is news."""
+
+    @abstractmethod
+    def load(
+        self, document: str, after: tuple[str, ...] | None, epoch: int, limits: Limits
+    ) -> LoadPage:
+        """The rows of a document whose keys follow `after`, in the order of the key."""
+
+    @abstractmethod
+    def lookup(self, document: str, ids: Sequence[str], epoch: int) -> Page:
+        """These documents as they are now: an index action each, a delete action if no row.
+
+        An id that is no key of the table at all is answered with a delete action too.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection; pages that are not ready yet never will be."""

@@ -1,0 +1,341 @@
+"""The database in memory as a source: the same pages, gate and refusals as PostgreSQL's.
+
+Every rule of the algorithm is one small method (`_until`, `_wanted`, `_order`, `_position`,
+`_next`, `_gate`, `_is_idle`), so that the tests can break one at a time and see that it is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from txid_sync import ids
+from txid_sync.cursor import Cursor, Position
+from txid_sync.errors import Discontinuity, PreconditionError, SourceUnavailable
+from txid_sync.model import (
+    MAX_ID_BYTES,
+    Column,
+    DeadLetter,
+    Document,
+    Limits,
+    LoadPage,
+    Page,
+    Reading,
+    Schema,
+    StreamPage,
+    version_of,
+)
+from txid_sync.snapshot import Snapshot
+from txid_sync.sources.base import Source
+from txid_sync.sources.memory_database import MemoryDatabase
+from txid_sync.sources.memory_wal import Key, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A backend, and what the last poll on it saw if it found nothing: (snapshot, done)."""
+
+    pid: int
+    idle: tuple[str, Snapshot] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one statement sees besides rows: backend, snapshot, WAL insert position."""
+
+    pid: int
+    snapshot: Snapshot
+    inserted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key of the change log at its place; no key: the table was truncated."""
+
+    position: Position
+    key: Key | None
+
+
+class MemorySource(Source):
+    """Reads a MemoryDatabase; see sources/base.py for the contract."""
+
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        documents: Sequence[Document],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.database = database
+        self.now = now
+        self.documents = {document.name: document for document in documents}
+        self.connection: Connection | None = None
+
+    # -- connection -------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect unless connected; raises PreconditionError for a document it cannot give."""
+        for document in self.documents.values():
+            self._table(document.name)
+            if document.where:
+                raise PreconditionError("the database in memory evaluates no conditions")
+        if self.connection is None or not self.database.alive(self.connection.pid):
+            self.connection = Connection(self.database.connect().pid)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self.connection is not None:
+            pid = self.connection.pid
+            backends = tuple(p for p in self.database.state.backends if p != pid)
+            self.database.change(backends=backends)
+            self.connection = None
+
+    def identity(self) -> Mapping[str, str]:
+        """Cluster, history and database."""
+        self._look()
+        return self.database.identity()
+
+    def describe(self) -> Mapping[str, Schema]:
+        """The schema of every document."""
+        return {name: self._schema(document) for name, document in self.documents.items()}
+
+    def begin(self) -> tuple[Cursor, int]:
+        """A first cursor that has passed the gate."""
+        look = self._look()
+        if not self._gate(look):
+            raise SourceUnavailable("the WAL is not flushed")
+        return Cursor.start(look.snapshot), look.snapshot.clock
+
+    def clock(self) -> int:
+        """The clock of a snapshot taken now."""
+        return self._look().snapshot.clock
+
+    # -- the stream -------------------------------------------------------------------------
+
+    def poll(self, cursor: Cursor, epoch: int, limits: Limits) -> Reading:
+        """The next page of the window; opens one if a log has news."""
+        look = self._look()
+        identity, clock = self.database.identity(), look.snapshot.clock
+        if self._is_idle(cursor, look):
+            return Reading(identity, clock, None)
+        self._check(cursor, look)
+        until = self._until(cursor, look)
+        names = self._names_with_news(cursor, until, look)
+        if not names and cursor.window is None:
+            self._remember_idle(cursor, look)
+            return Reading(identity, clock, None)
+        return Reading(identity, clock, self._page(cursor, until, names, epoch, limits, look))
+
+    def _page(
+        self,
+        cursor: Cursor,
+        until: Snapshot,
+        names: Sequence[str],
+        epoch: int,
+        limits: Limits,
+        look: Look,
+    ) -> StreamPage:
+        if not names:  # the log was pruned meanwhile: nothing is left but to close the window
+            name, rest = next(iter(self.documents)), list[str]()
+            found: list[Entry] = []
+        else:
+            name, rest = names[0], list(names[1:])
+            found = self._order(self._entries(name, cursor, until, look))
+        entries = self._limit(name, found, limits, look)
+        keys = {entry.key for entry in entries if entry.key is not None}
+        page = self._build(name, sorted(keys), epoch, look)
+        last = self._position(entries) if entries else None
+        full = self._full(entries, found, page)
+        after = self._next(cursor, until, last, full, rest)
+        return StreamPage(page, after, any(entry.key is None for entry in entries))
+
+    # -- the rules, one method each -----------------------------------------------------------
+
+    def _look(self) -> Look:
+        """Begin a statement: its snapshot, and the position that the gate waits for."""
+        if self.connection is None or not self.database.alive(self.connection.pid):
+            raise SourceUnavailable("the connection is gone")
+        return Look(self.connection.pid, self.database.snapshot(), self.database.inserted)
+
+    def _check(self, cursor: Cursor, look: Look) -> None:
+        """Refuse a cursor that this source cannot follow."""
+        if cursor.ahead_of(look.snapshot):
+            raise Discontinuity(
+                f"the source went back: its snapshot ends at {look.snapshot.xmax}, "
+                f"up to {cursor.done.xmax} are done"
+            )
+        for name, document in self.documents.items():
+            pruned = self.database.pruned(document.table)
+            if cursor.overtaken_by(pruned):
+                raise Discontinuity(f"the log of {name} was pruned up to {pruned}")
+
+    def _is_idle(self, cursor: Cursor, look: Look) -> bool:
+        """Whether nothing has ended since the last poll, on this backend, with this cursor."""
+        return (
+            self.connection is not None
+            and cursor.window is None
+            and self.connection.idle == (str(look.snapshot), cursor.done)
+        )
+
+    def _remember_idle(self, cursor: Cursor, look: Look) -> None:
+        self.connection = Connection(look.pid, (str(look.snapshot), cursor.done))
+
+    def _until(self, cursor: Cursor, look: Look) -> Snapshot:
+        """The window's end: the snapshot of its first page's statement."""
+        return cursor.window.until if cursor.window else look.snapshot
+
+    def _wanted(self, txid: int, cursor: Cursor, until: Snapshot) -> bool:
+        """The window's two arms."""
+        in_first = txid in cursor.done.xip
+        return (in_first or txid >= cursor.done.xmax) and txid < until.xmax
+
+    def _order(self, entries: list[Entry]) -> list[Entry]:
+        """The order of the walk: that of the log."""
+        return sorted(entries, key=lambda entry: entry.position)
+
+    def _position(self, entries: Sequence[Entry]) -> Position:
+        """The place of the last key in order."""
+        return entries[-1].position
+
+    def _full(self, entries: Sequence[Entry], found: Sequence[Entry], page: Page) -> bool:
+        """Whether the table may have more, counted in the log."""
+        return len(entries) < len(found)
+
+    def _next(
+        self,
+        cursor: Cursor,
+        until: Snapshot,
+        last: Position | None,
+        full: bool,
+        rest: Sequence[str],
+    ) -> Cursor:
+        """The cursor once the page is acknowledged."""
+        return cursor.after(until, last, full, rest)
+
+    def _gate(self, look: Look) -> bool:
+        """Whether all that was seen is flushed, asked on the backend that saw it; forces it once."""
+        if not self.database.alive(look.pid):
+            raise SourceUnavailable("the connection that read the page is gone")
+        if self.database.flushed < look.inserted:
+            self.database.flush()
+        return self.database.flushed >= look.inserted
+
+    # -- loads and lookups ------------------------------------------------------------------
+
+    def load(
+        self, document: str, after: tuple[str, ...] | None, epoch: int, limits: Limits
+    ) -> LoadPage:
+        """The rows whose keys follow `after`, in the order of the key's texts."""
+        look = self._look()
+        rows = self.database.rows(self._table(document).name, look.snapshot)
+        keys = sorted(key for key in rows if after is None or key > after)
+        chosen = keys[: limits.documents]
+        page = self._build(document, chosen, epoch, look)
+        while len(page.body) > limits.body_bytes and len(chosen) > 1:
+            chosen = chosen[: len(chosen) // 2]
+            page = self._build(document, chosen, epoch, look)
+        return LoadPage(page, chosen[-1] if len(chosen) < len(keys) else None)
+
+    def lookup(self, document: str, wanted: Sequence[str], epoch: int) -> Page:
+        """These documents as they are now."""
+        columns = len(self._table(document).key)
+        keys = {id: ids.decode(id, columns) for id in wanted}
+        look = self._look()
+        page = self._build(document, [k for k in keys.values() if k is not None], epoch, look)
+        foreign = [id for id, key in keys.items() if key is None]
+        body = page.body + b"".join(_action("delete", id, page.version) for id in foreign)
+        return replace(page, body=body, documents=page.documents + len(foreign))
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _table(self, name: str) -> Table:
+        table = self.database.table(self.documents[name].table)
+        if table is None:
+            raise PreconditionError(f"table {self.documents[name].table} does not exist")
+        return table
+
+    def _schema(self, document: Document) -> Schema:
+        table = self._table(document.name)
+        columns = table.columns or tuple(Column(name, "text") for name in table.key)
+        if document.columns:
+            columns = tuple(c for c in columns if c.name in document.columns)
+        return Schema(columns, table.key, table.relation, table.fingerprint)
+
+    def _entries(self, name: str, cursor: Cursor, until: Snapshot, look: Look) -> list[Entry]:
+        """The rest of the window in one table."""
+        at = cursor.position
+        entries = []
+        for row in self.database.log(self.documents[name].table, look.snapshot):
+            if not self._wanted(row.txid, cursor, until):
+                continue
+            items = [(0, None)] if not row.keys else enumerate(row.keys, 1)
+            for item, key in items:
+                place = Position(name, row.txid, row.seq, item)
+                if at is None or at.table != name or place > at:
+                    entries.append(Entry(place, key))
+        return entries
+
+    def _names_with_news(self, cursor: Cursor, until: Snapshot, look: Look) -> list[str]:
+        """The tables with rows in the rest of the window, in the order of the documents."""
+        names = list(self.documents)
+        if cursor.position is not None and cursor.position.table in self.documents:
+            names = names[names.index(cursor.position.table) :]
+        return [name for name in names if self._entries(name, cursor, until, look)]
+
+    def _limit(
+        self, name: str, entries: list[Entry], limits: Limits, look: Look
+    ) -> list[Entry]:
+        """As many entries as a page may hold, at least one."""
+        chosen = entries[: limits.documents]
+        rows = self.database.rows(self.documents[name].table, look.snapshot)
+        size = 0
+        for n, entry in enumerate(chosen):
+            size += len(rows.get(entry.key, "")) if entry.key else 0
+            if size > limits.body_bytes and n:
+                return chosen[:n]
+        return chosen
+
+    def _build(self, name: str, keys: Sequence[Key], epoch: int, look: Look) -> Page:
+        """The page of these keys as the statement sees them."""
+        table = self._table(name)
+        rows = self.database.rows(table.name, look.snapshot)
+        version = version_of(epoch, look.snapshot.clock)
+        actions: list[bytes] = []
+        dead: list[DeadLetter] = []
+        for key in keys:
+            id, row = ids.encode(key), rows.get(key)
+            if len(id.encode()) > MAX_ID_BYTES:
+                if row is not None:
+                    reason = f"id is longer than {MAX_ID_BYTES} bytes"
+                    dead.append(DeadLetter(name, id, version, reason))
+            elif row is None:
+                actions.append(_action("delete", id, version))
+            else:
+                source = self._projected(name, row).encode() + b"\n"
+                actions.append(_action("index", id, version) + source)
+        return Page(
+            document=name,
+            body=b"".join(actions),
+            documents=len(actions),
+            version=version,
+            dead=tuple(dead),
+            ready=partial(self._gate, look),
+            read_at_seconds=self.now(),
+            fingerprint=table.fingerprint,
+        )
+
+    def _projected(self, name: str, row: str) -> str:
+        columns = self.documents[name].columns
+        if not columns:
+            return row.replace("\n", " ")
+        value = json.loads(row)
+        return json.dumps({column: value[column] for column in columns}, separators=(",", ":"))
+
+
+def _action(operation: str, id: str, version: int) -> bytes:
+    """One action line, its id JSON-escaped as PostgreSQL does: text beyond ASCII as it is."""
+    quoted = json.dumps(id, ensure_ascii=False)
+    head = f'{{"{operation}":{{"_id":{quoted},"version":{version},'
+    return f'{head}"version_type":"external_gte"}}}}\n'.encode()

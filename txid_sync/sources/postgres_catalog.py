@@ -1,0 +1,75 @@
+"""What the catalog says of the tracked tables: how they are captured, their keys and columns."""
+
+from __future__ import annotations
+
+from psycopg2 import sql
+
+from txid_sync.errors import PreconditionError
+from txid_sync.model import Column, Document, Schema
+from txid_sync.sources.postgres_session import QUERIES, Session
+from txid_sync.sources.postgres_sql import KeyColumn, Statements, Table
+
+_INIT = "run 'txid-sync init'"
+
+
+def find_table(session: Session, document: Document) -> Table:
+    """The tracked table of a document; raises PreconditionError if something is missing."""
+    found = session.rows(QUERIES["resolve"], {"table": document.table})
+    if not found:
+        raise PreconditionError(
+            f"table {document.table} of document {document.name} does not exist",
+            "check the name; it is looked up like in a query, so quote mixed case",
+        )
+    table = found[0]
+    try:
+        tracked = session.rows(QUERIES["tracked"], {"relation": table["relation"]})
+    except PreconditionError as error:
+        raise PreconditionError(f"the schema txid_sync cannot be read: {error.message}", _INIT) from None
+    if not tracked:
+        raise PreconditionError(f"table {document.table} is not tracked", _INIT)
+    entry = tracked[0]
+    columns = session.rows(
+        QUERIES["key_columns"], {"relation": table["relation"], "key": entry["key"]}
+    )
+    if len(columns) != len(entry["key"]):
+        raise PreconditionError(
+            f"table {document.table} was tracked by a key that it no longer has: {entry['key']}", _INIT
+        )
+    key = tuple(KeyColumn(c["name"], c["type"], c["plain"], c["operator_schema"]) for c in columns)
+    return Table(
+        document, table["relation"], table["schema"], table["name"], entry["id"], entry["log"], key
+    )
+
+
+def check_triggers(session: Session, table: Table) -> None:
+    """Raise PreconditionError unless all our triggers are there and fire always."""
+    found = session.row(QUERIES["triggers"], {"relation": table.relation})
+    if found["triggers"] == 0 or found["weak"]:
+        raise PreconditionError(
+            f"changes of table {table.document.table} are not captured: "
+            f"{found['triggers']} triggers, {found['weak']} of them disabled or not ALWAYS",
+            _INIT,
+        )
+
+
+def schema_of(session: Session, statements: Statements) -> Schema:
+    """Columns, key and fingerprint of a document's table."""
+    table = statements.table
+    columns = tuple(
+        Column(c["name"], c["type"], c["kind"], c["array"])
+        for c in session.rows(QUERIES["columns"], {"relation": table.relation})
+    )
+    chosen = table.document.columns
+    unknown = set(chosen) - {c.name for c in columns}
+    if unknown:
+        raise PreconditionError(
+            f"table {table.document.table} has no column {sorted(unknown)[0]!r}",
+            "correct 'columns' in the configuration",
+        )
+    fingerprint = session.row(
+        sql.SQL("select {} as fingerprint").format(statements.fingerprint), {}
+    )["fingerprint"]
+    if fingerprint is None:
+        raise PreconditionError(f"table {table.document.table} does not exist any more", _INIT)
+    visible = tuple(c for c in columns if not chosen or c.name in chosen)
+    return Schema(visible, tuple(k.name for k in table.key), table.relation, fingerprint)

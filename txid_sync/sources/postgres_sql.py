@@ -1,0 +1,178 @@
+"""The statements of one document, composed once from the blocks of sql/queries.sql."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from txid_sync.model import Document
+from txid_sync.sources.postgres_session import QUERIES
+
+SQL, Literal = sql.SQL, sql.Literal
+
+
+@dataclass(frozen=True, slots=True)
+class KeyColumn:
+    """A column of the key: its name, the type to cast texts to, whether its text needs no escape
+    and is equal exactly where the value is, and the schema of its operators."""
+
+    name: str
+    type: str
+    plain: bool
+    operator_schema: str = "pg_catalog"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A tracked table as the catalog shows it."""
+
+    document: Document
+    relation: str
+    schema: str
+    name: str
+    tracked_id: int
+    log: str
+    key: tuple[KeyColumn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """All that is run for one document; see the blocks of the same names in queries.sql."""
+
+    table: Table
+    page: sql.Composable
+    page_ids: sql.Composable
+    lookup: sql.Composable
+    cast_key: sql.Composable
+    load: sql.Composable
+    load_first: sql.Composable
+    load_key: sql.Composable
+    load_key_first: sql.Composable
+    fingerprint: sql.Composable
+    probe: sql.Composable
+
+
+def compose(table: Table, ordinal: int) -> Statements:
+    """Put the names of one table into the blocks."""
+    blocks = _blocks(table)
+    documents = _format("documents", blocks)
+    ids = _format("ids", blocks)
+    stream_keys = _format("stream_keys", blocks)
+    after = {**blocks, "after": blocks["key_after"]}
+    first = {**blocks, "after": SQL("true")}
+    return Statements(
+        table=table,
+        page=stream_keys + documents,
+        page_ids=stream_keys + ids,
+        lookup=_format("lookup_keys", blocks) + documents,
+        cast_key=_format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]}),
+        load=_format("load", after),
+        load_first=_format("load", first),
+        load_key=_format("load_key", after),
+        load_key_first=_format("load_key", first),
+        fingerprint=blocks["fingerprint"],
+        probe=_format("probe_log", {**blocks, "ordinal": Literal(ordinal)}),
+    )
+
+
+def identity() -> sql.Composable:
+    """The block that tells which server answered."""
+    return SQL(QUERIES["identity"])
+
+
+def probe(statements: Sequence[Statements]) -> sql.Composable:
+    """One statement over all logs: which of them have rows in the window."""
+    logs = SQL(", ").join([s.probe for s in statements])
+    return SQL(QUERIES["probe"]).format(logs=logs, identity=identity())
+
+
+def poll() -> sql.Composable:
+    """The snapshot's text and the identity."""
+    return SQL(QUERIES["poll"]).format(identity=identity())
+
+
+def percent(text: str) -> str:
+    """A name or an expression as it must stand in a statement with parameters."""
+    return text.replace("%", "%%")
+
+
+def name(*parts: str) -> sql.Identifier:
+    """A quoted, possibly qualified identifier; a `%` in it is no parameter."""
+    return sql.Identifier(*map(percent, parts))
+
+
+def _format(block: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
+    return SQL(QUERIES[block]).format(**blocks)
+
+
+def _blocks(table: Table) -> dict[str, sql.Composable]:
+    document, key = table.document, table.key
+    numbers = range(1, len(key) + 1)
+    row = [SQL("t.{}").format(name(column.name)) for column in key]
+    log_keys = [name(f"k{n}") for n in numbers]
+    casts = [
+        SQL("given.k{}::{} as k{}").format(SQL(str(n)), SQL(percent(column.type)), SQL(str(n)))
+        for n, column in zip(numbers, key, strict=True)
+    ]
+    texts = SQL(", ").join([SQL("{}::text").format(column) for column in row])
+    row_json, row_source = _row(document)
+    qualified = name(table.schema, table.name)
+    return {
+        "now": SQL(QUERIES["now"]),
+        "identity": identity(),
+        "table": qualified,
+        "log": name("txid_sync", table.log),
+        "log_keys": SQL(", ").join(log_keys),
+        "entry_keys": SQL(", ").join([SQL("u.{}").format(k) for k in log_keys]),
+        "row_keys": SQL(", ").join([SQL("r.{}").format(k) for k in log_keys]),
+        "entry_id": _id(log_keys, key),
+        "row_id": _id(row, key),
+        "key_casts": SQL(", ").join(casts),
+        "key_parameters": SQL(", ").join([SQL(f"%(k{n})s::text[]") for n in numbers]),
+        "key_scalars": SQL(", ").join([SQL(f"%(k{n})s::text") for n in numbers]),
+        "key_texts": SQL("array[{}]").format(texts),
+        "key_match": SQL(" and ").join(
+            [SQL("{} = w.{}").format(r, k) for r, k in zip(row, log_keys, strict=True)]
+        ),
+        "key_after": _after(row, key),
+        "order": SQL(", ").join(row),
+        "row_json": row_json,
+        "row_source": row_source,
+        "condition": SQL(percent(document.where) or "true"),
+        "fingerprint": SQL(QUERIES["fingerprint"]).format(
+            table_text=Literal(percent(quoted(table.schema, table.name)))
+        ),
+        "pruned": SQL(QUERIES["pruned"]).format(tracked_id=Literal(table.tracked_id)),
+    }
+
+
+def quoted(schema: str, name: str) -> str:
+    """A qualified name as the server's own parser reads it."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+
+
+def _row(document: Document) -> tuple[sql.Composable, sql.Composable]:
+    """How a row becomes JSON; `t.*` means the row even where a column is called t."""
+    if not document.columns:
+        return SQL("row_to_json(t.*)"), SQL("")
+    columns = SQL(", ").join([SQL("t.{}").format(name(c)) for c in document.columns])
+    return SQL("row_to_json(c.*)"), SQL("cross join lateral (select {}) c").format(columns)
+
+
+def _id(columns: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Composable:
+    """The document id of a key, in SQL; the same as ids.encode."""
+    parts: list[sql.Composable] = []
+    for column, kind in zip(columns, key, strict=True):
+        text = SQL("{}::text").format(column)
+        escaped = SQL(r"replace(replace({}, '\', '\\'), ',', '\,')").format(text)
+        parts.append(text if kind.plain else escaped)
+    if len(parts) > 1:
+        return SQL("({})").format(SQL(" || ',' || ").join(parts))
+    return parts[0] if key[0].plain else SQL(r"coalesce(nullif({}, ''), '\0')").format(parts[0])
+
+
+def _after(row: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Composable:
+    values = [SQL(f"%(k{n})s::{percent(column.type)}") for n, column in enumerate(key, 1)]
+    return SQL("({}) > ({})").format(SQL(", ").join(row), SQL(", ").join(values))

@@ -1,0 +1,290 @@
+-- Everything that the PostgreSQL source runs.  Blocks are named by a line `-- name --`; what stands
+-- in braces is put in by the driver as quoted identifiers or as other blocks of this file,
+-- %(name)s are parameters.
+
+-- pin --
+-- All that changes what a row looks like as text, or how a statement runs.  Nested loops only: a
+-- page looks up a bounded number of keys by index, whatever the statistics say.
+set default_transaction_isolation = 'read committed';
+set default_transaction_read_only = on;
+set synchronous_commit = local;
+set timezone = 'UTC';
+set datestyle = 'ISO, YMD';
+set intervalstyle = 'postgres';
+set extra_float_digits = 1;
+set bytea_output = 'hex';
+set xmloption = 'content';
+set lc_monetary = 'C';
+set client_encoding = 'UTF8';
+set standard_conforming_strings = on;
+set row_security = off;
+set jit = off;
+set statement_timeout = %(statement_timeout)s;
+set idle_in_transaction_session_timeout = 0;
+set enable_seqscan = off;
+set enable_bitmapscan = off;
+set enable_hashjoin = off;
+set enable_mergejoin = off;
+
+-- server --
+-- Asked first, and alone: the functions of the other statements fail in recovery.
+select pg_is_in_recovery() as in_recovery,
+       current_setting('server_version_num')::int as version,
+       current_setting('is_superuser') = 'on' as superuser,
+       pg_backend_pid() as pid
+
+-- identity --
+-- Which cluster, history and database this is; one row, four columns.
+select (select system_identifier::text from pg_control_system()) as system_identifier,
+       substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline,
+       (select oid::text from pg_database where datname = current_database()) as database_oid,
+       pg_backend_pid()::text as pid
+
+-- poll --
+-- The snapshot's text says whether any transaction has ended since the last poll.
+select txid_current_snapshot()::text as snapshot, identity.*
+  from ({identity}) identity
+
+-- clock --
+select txid_current_snapshot()::text as snapshot
+
+-- begin --
+select txid_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn
+
+-- flushed --
+select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
+
+-- force_flush --
+-- A transaction that logs one empty message: its commit flushes the WAL up to here.
+select pg_logical_emit_message(true, 'txid_sync', '')
+
+-- force_flush_17 --
+-- The same without a transaction id.
+select pg_logical_emit_message(false, 'txid_sync', '', true)
+
+-- probe --
+-- Which logs have rows in the window, and the snapshot in which that is so.
+select txid_current_snapshot()::text as snapshot,
+       array_remove(array[{logs}]::int[], null) as logs,
+       identity.*
+  from ({identity}) identity
+
+-- probe_log --
+case when exists (select from {log} where txid = any (%(xip)s::bigint[]) and txid < %(until)s)
+       or exists (select from {log} where txid >= %(xmax)s and txid < %(until)s)
+     then {ordinal} end
+
+-- now --
+-- The statement's own snapshot: every version in the page is its clock.
+now as materialized (
+  select txid_current_snapshot()::text as snapshot,
+         (%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
+           - (select count(*) from txid_snapshot_xip(txid_current_snapshot())) as version,
+         pg_current_wal_insert_lsn()::text as lsn,
+         txid_current_if_assigned() is null as unassigned
+)
+
+-- stream_keys --
+-- The next %(limit)s entries of the window in the order (txid, seq, item): whole log rows are
+-- chosen by their counts, without touching the arrays, and only these are unnested.  Two ordered,
+-- limited arms, never an `or`.  A truncation is a row without items; it stands as item 0.
+with {now},
+log_rows as materialized (
+  select arms.*, sum(items) over (order by txid, seq) - items as items_before
+    from ((select txid, seq, items, {log_keys}
+             from {log}
+            where txid = any (%(xip)s::bigint[]) and txid < %(until)s
+              and (txid, seq) >= (%(at_txid)s, %(at_seq)s)
+            order by txid, seq
+            limit %(limit)s + 1)
+          union all
+          (select txid, seq, items, {log_keys}
+             from {log}
+            where txid >= %(xmax)s and txid < %(until)s
+              and (txid, seq) >= (%(at_txid)s, %(at_seq)s)
+            order by txid, seq
+            limit %(limit)s + 1)) arms
+   order by txid, seq
+   limit %(limit)s + 1
+),
+entries as materialized (
+  select r.txid, r.seq, coalesce(u.item, 0) as item, {entry_keys}
+    from log_rows r
+    left join lateral unnest({row_keys}) with ordinality as u({log_keys}, item) on true
+   where r.items_before < %(limit)s::bigint + %(at_item)s
+     and (r.txid, r.seq, coalesce(u.item, 0)) > (%(at_txid)s, %(at_seq)s, %(at_item)s)
+   order by r.txid, r.seq, coalesce(u.item, 0)
+   limit %(limit)s
+),
+wanted as materialized (
+  select distinct on (id) *
+    from (select {entry_id} collate "C" as id, {log_keys} from entries where item > 0) k
+   order by id
+),
+place as (
+  select (select count(*) from entries) as entries,
+         (select array[txid, seq, item] from entries order by txid desc, seq desc, item desc
+           limit 1) as last,
+         exists (select from entries where item = 0) as truncated
+)
+
+-- lookup_keys --
+-- Single documents by id; the key's columns as texts come beside it.
+with {now},
+wanted as materialized (
+  select id collate "C" as id, {key_casts}
+    from unnest(%(ids)s::text[], {key_parameters}) as given(id, {log_keys})
+),
+place as (select 0 as entries, null::bigint[] as last, false as truncated)
+
+-- documents --
+-- One body for a bulk request: an index action for each wanted key that has a row in this
+-- snapshot, a delete action for the others.  The id is compared too: keys that are equal but look
+-- different (citext, numeric) are different documents.
+, found as (
+  select w.id, d.json
+    from wanted w
+    left join lateral (
+      select replace({row_json}::text, E'\n', ' ') as json
+        from {table} t {row_source}
+       where {key_match} and {row_id} = w.id and ({condition})
+    ) d on true
+)
+select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, identity.*,
+       {fingerprint} as fingerprint, {pruned} as pruned_txid
+  from now
+ cross join place
+ cross join ({identity}) identity
+ cross join lateral (
+   select string_agg(case when json is null
+            then '{{"delete":{{"_id":' || to_json(id)::text || ',"version":' || now.version
+                 || ',"version_type":"external_gte"}}}}' || E'\n'
+            else '{{"index":{{"_id":' || to_json(id)::text || ',"version":' || now.version
+                 || ',"version_type":"external_gte"}}}}' || E'\n' || json || E'\n' end, '')
+            filter (where octet_length(id) <= 512) as body,
+          count(*) filter (where octet_length(id) <= 512) as documents,
+          array_agg(id) filter (where octet_length(id) > 512 and json is not null) as long_ids
+     from found) body
+
+-- ids --
+-- The same place of the window without its documents, for a page that cannot be built.
+select now.snapshot, now.version, now.lsn, now.unassigned, place.*, identity.*,
+       (select array_agg(id) from wanted) as ids,
+       {fingerprint} as fingerprint, {pruned} as pruned_txid
+  from now cross join place cross join ({identity}) identity
+
+-- load --
+-- The rows after a key, in the order of the key, as index actions.
+with {now},
+rows as materialized (
+  select {row_id} collate "C" as id, {key_texts} as key,
+         replace({row_json}::text, E'\n', ' ') as json,
+         row_number() over (order by {order}) as place
+    from (select * from {table} t where ({condition}) and {after} order by {order}
+           limit %(limit)s) t {row_source}
+)
+select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*,
+       (select key from rows order by place desc limit 1) as last,
+       {fingerprint} as fingerprint, null::bigint as pruned_txid
+  from now
+ cross join ({identity}) identity
+ cross join lateral (
+   select count(*) as entries,
+          string_agg('{{"index":{{"_id":' || to_json(id)::text || ',"version":' || now.version
+                     || ',"version_type":"external_gte"}}}}' || E'\n' || json || E'\n', '')
+            filter (where octet_length(id) <= 512) as body,
+          count(*) filter (where octet_length(id) <= 512) as documents,
+          array_agg(id) filter (where octet_length(id) > 512) as long_ids
+     from rows) body
+
+-- load_key --
+-- The next key alone, for a row that cannot be built.
+select {key_texts} as key from {table} t where {after} order by {order} limit 1
+
+-- cast_key --
+-- Whether these texts are a key of the table at all.
+select {key_casts} from (select {key_parameters}) as given({log_keys})
+
+-- resolve --
+-- The table that a name in the configuration means, as schema and name.
+select c.oid::text as relation, n.nspname as schema, c.relname as name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where c.oid = to_regclass(%(table)s)
+
+-- tracked --
+-- How a table is captured; no row if it is not.
+select id, log, key::text[] as key, capture, system_identifier::text as system_identifier
+  from txid_sync.tracked
+ where relation = %(relation)s::oid
+
+-- key_columns --
+-- The key's columns: type to cast a text to, and the schema of the operator that its index uses.
+select a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+       n.nspname as operator_schema, p.ordinality as place,
+       t.typname in ('int2', 'int4', 'int8', 'uuid', 'oid', 'date') as plain
+  from unnest(%(key)s::name[]) with ordinality as p(name, ordinality)
+  join pg_attribute a on a.attrelid = %(relation)s::oid and a.attname = p.name
+  join pg_type t on t.oid = a.atttypid
+  left join lateral (
+    select o.oprnamespace
+      from pg_index i
+      join pg_opclass c on c.oid = i.indclass[array_position(i.indkey::int2[], a.attnum)]
+      join pg_amop m on m.amopfamily = c.opcfamily and m.amoplefttype = c.opcintype
+                    and m.amoprighttype = c.opcintype and m.amopstrategy = 3
+      join pg_operator o on o.oid = m.amopopr
+     where i.indrelid = a.attrelid and i.indisunique and a.attnum = any (i.indkey)
+     limit 1) op on true
+  left join pg_namespace n on n.oid = coalesce(op.oprnamespace, 'pg_catalog'::regnamespace)
+ order by p.ordinality
+
+-- columns --
+-- The table's columns as the sink needs to know them: domains resolved, arrays by their element.
+with recursive base as (
+  select a.attnum, a.attname, a.atttypid as type, false as array
+    from pg_attribute a
+   where a.attrelid = %(relation)s::oid and a.attnum > 0 and not a.attisdropped
+  union all
+  select b.attnum, b.attname,
+         case when t.typtype = 'd' then t.typbasetype else t.typelem end,
+         b.array or t.typtype <> 'd'
+    from base b join pg_type t on t.oid = b.type
+   where t.typtype = 'd' or (t.typelem <> 0 and t.typlen = -1)
+)
+select b.attname as name, t.typname as type, b.array,
+       case t.typtype when 'e' then 'enum' when 'r' then 'range' when 'm' then 'range'
+                      when 'c' then 'composite' when 'p' then 'pseudo' else 'base' end as kind
+  from base b join pg_type t on t.oid = b.type
+ where not (t.typtype = 'd' or (t.typelem <> 0 and t.typlen = -1))
+ order by b.attnum
+
+-- triggers --
+-- Our triggers on a table and its partitions: how many, and how many of them do not fire always.
+select count(*) as triggers,
+       count(*) filter (where g.tgenabled <> 'A') as weak
+  from pg_trigger g
+ where g.tgrelid in (select relid from pg_partition_tree(%(relation)s::oid::regclass)
+                      union select %(relation)s::oid)
+   and g.tgname like 'txid\_sync%%'
+
+-- fingerprint --
+-- What the change log does not show: the table itself, its columns, our triggers, row-level
+-- security, partitions.  The xmin of a catalog row changes with every change of that row.
+(select md5(concat_ws('|', c.oid, c.relrowsecurity, c.relforcerowsecurity,
+   (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.xmin), ','
+                      order by a.attnum)
+      from pg_attribute a
+     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+   (select string_agg(concat_ws(' ', g.tgrelid, g.tgname, g.tgenabled, g.xmin), ','
+                      order by g.tgrelid, g.tgname)
+      from pg_trigger g
+     where g.tgrelid in (select relid from pg_partition_tree(c.oid) union select c.oid)
+       and g.tgname like 'txid\_sync%%'),
+   (select string_agg(p.relid::oid::text, ',' order by p.relid::oid)
+      from pg_partition_tree(c.oid) p)))
+   from pg_class c where c.oid = to_regclass({table_text}))
+
+-- pruned --
+-- The greatest txid pruned from the log; a mark that another cluster made says nothing here.
+(select pruned_txid from txid_sync.tracked
+  where id = {tracked_id}
+    and system_identifier = (select system_identifier from pg_control_system()))

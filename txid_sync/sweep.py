@@ -1,0 +1,59 @@
+"""A sweep: finds the documents of an index that no row stands for any more.
+
+Once a load is complete and acknowledged, every live document that has a row was written with at
+least the version at the start of the load.  Whatever is below that version is a candidate; each is
+looked up in the source and written or deleted with the clock of that look-up, so a row that came
+back meanwhile is never lost.
+
+The **delete brake**: when more than a given share of an index are candidates, nothing is deleted
+and DeleteBrake is raised.  Candidates are kept in a temporary file until the scan has shown that
+they are few, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from txid_sync.errors import DeleteBrake
+from txid_sync.sinks.base import Sink
+
+CHUNK = 500
+
+
+def candidates(
+    sink: Sink, document: str, below: int, brake_share: float | None
+) -> Iterator[Sequence[str]]:
+    """Ids to look up, in chunks; an empty chunk only means that the scan goes on.
+
+    `brake_share` None means no brake.  Raises DeleteBrake before any id is given.
+    """
+    if brake_share is None:
+        for chunk in sink.scan(document):
+            old = [id for id, version in chunk if version < below]
+            yield from (old[i : i + CHUNK] for i in range(0, max(1, len(old)), CHUNK))
+        return
+    total = sink.count(document)
+    found = 0
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
+        for chunk in sink.scan(document):
+            old = [id for id, version in chunk if version < below]
+            found += len(old)
+            if found > brake_share * total:
+                raise _brake(document, found, total, brake_share)
+            spool.writelines(json.dumps(id) + "\n" for id in old)
+            yield []
+        spool.seek(0)
+        ids = (str(json.loads(line)) for line in spool)
+        while chunk_of_ids := list(islice(ids, CHUNK)):
+            yield chunk_of_ids
+
+
+def _brake(document: str, found: int, total: int, share: float) -> DeleteBrake:
+    return DeleteBrake(
+        f"a sweep of {document} would delete {found} or more of its {total} documents, "
+        f"more than {share:.0%}",
+        "look whether the table holds what it should; to let it happen: --allow-deletes",
+    )
