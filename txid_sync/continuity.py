@@ -105,6 +105,7 @@ def started(
         name = document.name
         if name in names:
             entries[name] = DocumentProgress(
+                table=document.table,
                 relation=found.schemas[name].relation,
                 fingerprint=found.schemas[name].fingerprint,
                 index_uuid=found.indices[name],

@@ -25,7 +25,8 @@ Rules
 4. A window counts only pages that the sink has acknowledged.
 5. Closing is **row-bound**: done := F(until) and {x < X}, with
    X = max(done.xmax, min(until.xmax, greatest txid read + 1)).  A txid beyond the last row read is
-   never counted, so a number that the server hands out again after a crash is still new.
+   never counted: should the server ever hand out a number again that ended without writing a
+   row (the flush gate of the source sees to it that it does not), that number is still new.
 6. A window without rows changes nothing: an idle cursor stays byte-equal.
 7. A log pruned at or above the lowest open txid of `done` may have lost unread rows: resync.
 
@@ -194,7 +195,7 @@ class Cursor:
         """Read what `to_json` wrote; raises CursorFormatError on anything else."""
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CursorFormatError(f"cursor is not JSON: {error}") from None
         return cls.from_dict(value)
 
@@ -202,7 +203,7 @@ class Cursor:
     def from_dict(cls, value: object) -> Cursor:
         """Read what `to_dict` gave; checks every field, refuses unknown ones."""
         fields = _fields(value, "cursor", {"format", "done", "window"})
-        if fields["format"] != FORMAT:
+        if type(fields["format"]) is not int or fields["format"] != FORMAT:
             raise CursorFormatError(
                 f"cursor has format {fields['format']!r}, this program knows {FORMAT}",
                 "use the program version that wrote it, or resync",
@@ -243,13 +244,18 @@ def _count(value: object, field: str) -> int:
 def _window(value: object, done: Snapshot) -> Window:
     fields = _fields(value, "cursor window", {"until", "position", "read_to"})
     until = _snapshot(fields["until"], "until")
-    if until.xmax < done.xmax:
-        raise CursorFormatError(f"cursor window {until} ends below done {done}")
-    window = Window(until, None, _count(fields["read_to"], "read_to"))
-    at = fields["position"]
-    if at is None:
-        return window
-    if not isinstance(at, list) or len(at) != 4 or not isinstance(at[0], str):
+    if not until.contains(done):
+        raise CursorFormatError(f"cursor window until {until} does not contain done {done}")
+    read_to = _count(fields["read_to"], "read_to")
+    position = _position(fields["position"])
+    if read_to >= until.xmax or (position is not None and position.txid > read_to):
+        raise CursorFormatError(f"cursor window until {until} was not read to {read_to}")
+    return Window(until, position, read_to)
+
+
+def _position(value: object) -> Position | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[0], str):
         raise CursorFormatError("cursor field 'position' must be [table, txid, seq, item]")
-    numbers = [_count(number, "position") for number in at[1:]]
-    return replace(window, position=Position(at[0], *numbers))
+    return Position(value[0], *[_count(number, "position") for number in value[1:]])

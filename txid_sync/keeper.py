@@ -83,6 +83,9 @@ class Keeper:
         moved = replace(moved, highest_version=max(moved.highest_version, version))
         self.dirty = self.dirty or moved != self._progress
         self._progress = moved
+
+    def settled(self) -> None:
+        """The sink is complete: whatever was written again has helped."""
         self._in_a_row = 0
 
     def save(self) -> None:
@@ -174,7 +177,8 @@ class Keeper:
         known = {document.name for document in self._documents}
         gone = sorted(set(self.progress.documents) - known)
         for name in gone:
-            log.warning(_DROPPED, name, extra={"action": "dropped"})
+            table = self.progress.documents[name].table.replace("'", "''")
+            log.warning(_DROPPED, name, table, extra={"action": "dropped"})
         differences = continuity.changes(self.progress, self._documents, found)
         for change in differences:
             log.warning("%s %s: load and sweep", change.document, change.what)
@@ -194,5 +198,5 @@ class Keeper:
 
 _DROPPED = (
     "%s is not configured any more and no longer synced: its index stays as it is (delete it if it "
-    "is not needed), its table is captured until 'select txid_sync.untrack(...)' is run"
+    "is not needed), its table is still captured; to end that: select txid_sync.untrack('%s')"
 )

@@ -137,6 +137,7 @@ class Pipeline:
         if not self._keeper.started:
             self.start()
             return
+        self._source.connect()
         self._rewind()
         self._flights.slow_down()
         self._keeper.look_soon()
@@ -145,6 +146,11 @@ class Pipeline:
         """`recover`, then `step`."""
         self.recover()
         return self.step()
+
+    @property
+    def started(self) -> bool:
+        """Whether progress is loaded, so that `progress` and `status` can be asked for."""
+        return self._keeper.started
 
     @property
     def progress(self) -> Progress:
@@ -193,6 +199,7 @@ class Pipeline:
         if self._flights.head:
             self._collect(wait=True)
             return True
+        self._keeper.settled()
         return False
 
     def _read(self) -> bool:

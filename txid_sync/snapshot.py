@@ -54,7 +54,7 @@ from dataclasses import dataclass
 from txid_sync.errors import CursorFormatError
 
 MAX_TXID = 2**63 - 1
-_TEXT = re.compile(r"([0-9]{1,19}):([0-9]{1,19}):((?:[0-9]{1,19})?(?:,[0-9]{1,19})*)")
+_TEXT = re.compile(r"([0-9]{1,19}):([0-9]{1,19}):((?:[0-9]{1,19}(?:,[0-9]{1,19})*)?)")
 
 
 @dataclass(frozen=True, slots=True)

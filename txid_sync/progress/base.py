@@ -30,11 +30,12 @@ Fence = tuple[int, int]
 class DocumentProgress:
     """How far one document is.
 
-    `load` tells whether a load still runs, `load_after` the last key it has written, `load_version`
+    `table` is its name in the configuration, `relation` what the source calls it.  `load` tells whether a load still runs, `load_after` the last key it has written, `load_version`
     the version at its start.  `sweep_below`: documents below this version have to be looked up and
     removed if they have no row (0: no sweep is due); `sweep_asked` frees that sweep of the brake.
     """
 
+    table: str
     relation: str
     fingerprint: str
     index_uuid: str
@@ -102,6 +103,7 @@ class Progress:
 
 _NAMES = {"format", "cursor", "identity", "epoch", "highest_version", "documents"}
 _TYPES = {
+    "table": str,
     "relation": str,
     "fingerprint": str,
     "index_uuid": str,

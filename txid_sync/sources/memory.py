@@ -126,17 +126,17 @@ class MemorySource(Source):
         if not names and cursor.window is None:
             self._remember_idle(cursor, look)
             return Reading(identity, clock, None)
-        return Reading(identity, clock, self._page(cursor, until, names, epoch, limits, look))
+        return Reading(identity, clock, self._page(cursor, until, names, look, (epoch, limits)))
 
     def _page(
         self,
         cursor: Cursor,
         until: Snapshot,
         names: Sequence[str],
-        epoch: int,
-        limits: Limits,
         look: Look,
+        wanted: tuple[int, Limits],
     ) -> StreamPage:
+        epoch, limits = wanted
         if not names:  # the log was pruned meanwhile: nothing is left but to close the window
             name, rest = next(iter(self.documents)), list[str]()
             found: list[Entry] = []
@@ -149,7 +149,8 @@ class MemorySource(Source):
         last = self._position(entries) if entries else None
         full = self._full(entries, found, page)
         after = self._next(cursor, until, last, full, rest)
-        return StreamPage(page, after, any(entry.key is None for entry in entries))
+        truncated = any(entry.key is None for entry in entries)
+        return StreamPage(page, after, truncated, until.clock)
 
     # -- the rules, one method each -----------------------------------------------------------
 
@@ -199,8 +200,8 @@ class MemorySource(Source):
         """The place of the last key in order."""
         return entries[-1].position
 
-    def _full(self, entries: Sequence[Entry], found: Sequence[Entry], page: Page) -> bool:
-        """Whether the table may have more, counted in the log."""
+    def _full(self, entries: Sequence[Entry], found: Sequence[Entry], _page: Page) -> bool:
+        """Whether the table may have more, counted in the log and not in the page."""
         return len(entries) < len(found)
 
     def _next(
@@ -215,7 +216,7 @@ class MemorySource(Source):
         return cursor.after(until, last, full, rest)
 
     def _gate(self, look: Look) -> bool:
-        """Whether all that was seen is flushed, asked on the backend that saw it; forces it once."""
+        """Whether all that was seen is flushed, asked on the backend that saw it; may force it."""
         if not self.database.alive(look.pid):
             raise SourceUnavailable("the connection that read the page is gone")
         if self.database.flushed < look.inserted:
@@ -241,11 +242,11 @@ class MemorySource(Source):
     def lookup(self, document: str, wanted: Sequence[str], epoch: int) -> Page:
         """These documents as they are now."""
         columns = len(self._table(document).key)
-        keys = {id: ids.decode(id, columns) for id in wanted}
+        keys = {name: ids.decode(name, columns) for name in wanted}
         look = self._look()
         page = self._build(document, [k for k in keys.values() if k is not None], epoch, look)
-        foreign = [id for id, key in keys.items() if key is None]
-        body = page.body + b"".join(_action("delete", id, page.version) for id in foreign)
+        foreign = [name for name, key in keys.items() if key is None]
+        body = page.body + b"".join(_action("delete", name, page.version) for name in foreign)
         return replace(page, body=body, documents=page.documents + len(foreign))
 
     # -- inside -----------------------------------------------------------------------------
@@ -305,16 +306,16 @@ class MemorySource(Source):
         actions: list[bytes] = []
         dead: list[DeadLetter] = []
         for key in keys:
-            id, row = ids.encode(key), rows.get(key)
-            if len(id.encode()) > MAX_ID_BYTES:
+            document_id, row = ids.encode(key), rows.get(key)
+            if len(document_id.encode()) > MAX_ID_BYTES:
                 if row is not None:
                     reason = f"id is longer than {MAX_ID_BYTES} bytes"
-                    dead.append(DeadLetter(name, id, version, reason))
+                    dead.append(DeadLetter(name, document_id, version, reason))
             elif row is None:
-                actions.append(_action("delete", id, version))
+                actions.append(_action("delete", document_id, version))
             else:
                 source = self._projected(name, row).encode() + b"\n"
-                actions.append(_action("index", id, version) + source)
+                actions.append(_action("index", document_id, version) + source)
         return Page(
             document=name,
             body=b"".join(actions),
@@ -334,8 +335,8 @@ class MemorySource(Source):
         return json.dumps({column: value[column] for column in columns}, separators=(",", ":"))
 
 
-def _action(operation: str, id: str, version: int) -> bytes:
+def _action(operation: str, document_id: str, version: int) -> bytes:
     """One action line, its id JSON-escaped as PostgreSQL does: text beyond ASCII as it is."""
-    quoted = json.dumps(id, ensure_ascii=False)
+    quoted = json.dumps(document_id, ensure_ascii=False)
     head = f'{{"{operation}":{{"_id":{quoted},"version":{version},'
     return f'{head}"version_type":"external_gte"}}}}\n'.encode()

@@ -15,10 +15,10 @@ Rules, as in PostgreSQL
 4. The write-ahead log (WAL) is inserted first and flushed later.  A synchronous commit of a
    transaction that wrote flushes all of it; an asynchronous commit, an abort and the end of a
    transaction without writes flush nothing.  Two-phase commands always flush.
-5. A crash keeps the flushed part and nothing else.  The txid counter goes on above the greatest txid
-   in that part, so lost txids are handed out again; every connection ends; prepared transactions
-   stay.
-6. A second writer of a locked key is refused (`LockConflict`) where PostgreSQL would let it wait.
+5. A crash keeps the flushed part and nothing else.  The txid counter goes on above the greatest
+   txid in that part, so lost ones are handed out again; every connection ends; prepared
+   transactions stay.
+6. A second writer of a locked key is refused (`LockConflictError`); PostgreSQL would let it wait.
 
 The whole state is one immutable value, `MemoryDatabase.state`: keeping it and putting it back moves
 the database to that moment, with all connections as they were.
@@ -50,11 +50,10 @@ from txid_sync.sources.memory_wal import (
     xids_of,
 )
 
-
 _IDENTITY = (("database_oid", "1"), ("system_identifier", "1"), ("timeline", "00000001"))
 
 
-class LockConflict(Exception):
+class LockConflictError(Exception):
     """Another transaction holds the lock; PostgreSQL would wait, this schedule ends here."""
 
 
@@ -102,7 +101,8 @@ class MemoryDatabase:
     def snapshot(self) -> Snapshot:
         """What txid_current_snapshot() gives to a session without a txid (rule 2)."""
         xmax = self.state.latest_ended + 1
-        return Snapshot.of(xmax, tuple(sorted(t.top for t in self.state.running if 0 < t.top < xmax)))
+        tops = sorted(t.top for t in self.state.running if 0 < t.top < xmax)
+        return Snapshot.of(xmax, tuple(tops))
 
     def _seen(self, snapshot: Snapshot) -> Iterator[Write]:
         kept = {x for r in self.state.wal if isinstance(r, Commit) for x in r.xids}
@@ -387,4 +387,4 @@ class Session:
             if isinstance(record, Write) and record.table == table and record.xid in held:
                 locked = {key for key, _ in record.rows}
                 if not keys or not locked or keys & locked:
-                    raise LockConflict(f"{table}: locked by {record.top}")
+                    raise LockConflictError(f"{table}: locked by {record.top}")

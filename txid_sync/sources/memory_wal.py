@@ -1,4 +1,4 @@
-"""The values that the database in memory is made of: tables, WAL records, transactions, its state."""
+"""The values of the database in memory: tables, WAL records, transactions, its state."""
 
 from __future__ import annotations
 

@@ -57,7 +57,10 @@ class Statements:
 def compose(table: Table, ordinal: int) -> Statements:
     """Put the names of one table into the blocks."""
     blocks = _blocks(table)
-    documents = _format("documents", blocks)
+    # Keys from the log that are plain have the image of the row's key; ids given from outside
+    # may not be written as keys are.
+    plain = all(column.plain for column in table.key)
+    documents = _format("documents", {**blocks, "image_match": SQL("true")} if plain else blocks)
     ids = _format("ids", blocks)
     stream_keys = _format("stream_keys", blocks)
     after = {**blocks, "after": blocks["key_after"]}
@@ -66,7 +69,7 @@ def compose(table: Table, ordinal: int) -> Statements:
         table=table,
         page=stream_keys + documents,
         page_ids=stream_keys + ids,
-        lookup=_format("lookup_keys", blocks) + documents,
+        lookup=_format("lookup_keys", blocks) + _format("documents", blocks),
         cast_key=_format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]}),
         load=_format("load", after),
         load_first=_format("load", first),
@@ -118,9 +121,10 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
     ]
     texts = SQL(", ").join([SQL("{}::text").format(column) for column in row])
     row_json, row_source = _row(document)
+    plain = all(column.plain for column in key)
     qualified = name(table.schema, table.name)
     return {
-        "now": SQL(QUERIES["now"]),
+        "now": SQL(QUERIES["now"]).format(),
         "identity": identity(),
         "table": qualified,
         "log": name("txid_sync", table.log),
@@ -138,6 +142,9 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
         ),
         "key_after": _after(row, key),
         "order": SQL(", ").join(row),
+        "id_fits": _fits(key),
+        "image_match": SQL("{} = w.id").format(_id(row, key)),
+        "distinct": SQL(", ").join(log_keys) if plain else SQL("id"),
         "row_json": row_json,
         "row_source": row_source,
         "condition": SQL(percent(document.where) or "true"),
@@ -171,6 +178,11 @@ def _id(columns: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Comp
     if len(parts) > 1:
         return SQL("({})").format(SQL(" || ',' || ").join(parts))
     return parts[0] if key[0].plain else SQL(r"coalesce(nullif({}, ''), '\0')").format(parts[0])
+
+
+def _fits(key: Sequence[KeyColumn]) -> sql.Composable:
+    """Whether an id is within the sink's limit; ids of short types always are."""
+    return SQL("true" if all(column.plain for column in key) else "octet_length(id) <= 512")
 
 
 def _after(row: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Composable:

@@ -75,13 +75,16 @@ case when exists (select from {log} where txid = any (%(xip)s::bigint[]) and txi
      then {ordinal} end
 
 -- now --
--- The statement's own snapshot: every version in the page is its clock.
+-- The statement's own snapshot: every version in the page is its clock.  `rest` is what follows an
+-- id in an action line.
 now as materialized (
-  select txid_current_snapshot()::text as snapshot,
-         (%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
-           - (select count(*) from txid_snapshot_xip(txid_current_snapshot())) as version,
-         pg_current_wal_insert_lsn()::text as lsn,
-         txid_current_if_assigned() is null as unassigned
+  select snapshot, version, lsn, unassigned,
+         ',"version":' || version || ',"version_type":"external_gte"}}}}' || E'\n' as rest
+    from (select txid_current_snapshot()::text as snapshot,
+                 (%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
+                   - (select count(*) from txid_snapshot_xip(txid_current_snapshot())) as version,
+                 pg_current_wal_insert_lsn()::text as lsn,
+                 txid_current_if_assigned() is null as unassigned) s
 )
 
 -- stream_keys --
@@ -117,9 +120,9 @@ entries as materialized (
    limit %(limit)s
 ),
 wanted as materialized (
-  select distinct on (id) *
+  select distinct on ({distinct}) *
     from (select {entry_id} collate "C" as id, {log_keys} from entries where item > 0) k
-   order by id
+   order by {distinct}
 ),
 place as (
   select (select count(*) from entries) as entries,
@@ -140,14 +143,15 @@ place as (select 0 as entries, null::bigint[] as last, false as truncated)
 -- documents --
 -- One body for a bulk request: an index action for each wanted key that has a row in this
 -- snapshot, a delete action for the others.  The id is compared too: keys that are equal but look
--- different (citext, numeric) are different documents.
+-- different (citext, numeric) are different documents.  The row's JSON is mentioned once, because it
+-- would be built for each mention: without a row the index action is null.
 , found as (
   select w.id, d.json
     from wanted w
     left join lateral (
       select replace({row_json}::text, E'\n', ' ') as json
-        from {table} t {row_source}
-       where {key_match} and {row_id} = w.id and ({condition})
+        from (select * from {table} t
+               where {key_match} and {image_match} and ({condition})) t {row_source}
     ) d on true
 )
 select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, identity.*,
@@ -156,14 +160,12 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, iden
  cross join place
  cross join ({identity}) identity
  cross join lateral (
-   select string_agg(case when json is null
-            then '{{"delete":{{"_id":' || to_json(id)::text || ',"version":' || now.version
-                 || ',"version_type":"external_gte"}}}}' || E'\n'
-            else '{{"index":{{"_id":' || to_json(id)::text || ',"version":' || now.version
-                 || ',"version_type":"external_gte"}}}}' || E'\n' || json || E'\n' end, '')
-            filter (where octet_length(id) <= 512) as body,
-          count(*) filter (where octet_length(id) <= 512) as documents,
-          array_agg(id) filter (where octet_length(id) > 512 and json is not null) as long_ids
+   select string_agg(coalesce(
+            '{{"index":{{"_id":' || to_json(id)::text || now.rest || json || E'\n',
+            '{{"delete":{{"_id":' || to_json(id)::text || now.rest), '')
+            filter (where {id_fits}) as body,
+          count(*) filter (where {id_fits}) as documents,
+          array_agg(id) filter (where not {id_fits} and json is not null) as long_ids
      from found) body
 
 -- ids --
@@ -174,28 +176,26 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, identity.*,
   from now cross join place cross join ({identity}) identity
 
 -- load --
--- The rows after a key, in the order of the key, as index actions.
-with {now},
-rows as materialized (
-  select {row_id} collate "C" as id, {key_texts} as key,
-         replace({row_json}::text, E'\n', ' ') as json,
-         row_number() over (order by {order}) as place
-    from (select * from {table} t where ({condition}) and {after} order by {order}
-           limit %(limit)s) t {row_source}
-)
-select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*,
-       (select key from rows order by place desc limit 1) as last,
+-- The rows after a key, in the order of the key, as index actions; the last key is found by a
+-- second walk over the index, in the same snapshot.
+with {now}
+select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*, last.key as last,
        {fingerprint} as fingerprint, null::bigint as pruned_txid
   from now
  cross join ({identity}) identity
  cross join lateral (
    select count(*) as entries,
-          string_agg('{{"index":{{"_id":' || to_json(id)::text || ',"version":' || now.version
-                     || ',"version_type":"external_gte"}}}}' || E'\n' || json || E'\n', '')
-            filter (where octet_length(id) <= 512) as body,
-          count(*) filter (where octet_length(id) <= 512) as documents,
-          array_agg(id) filter (where octet_length(id) > 512) as long_ids
-     from rows) body
+          string_agg('{{"index":{{"_id":' || to_json(id)::text || now.rest || json || E'\n', '')
+            filter (where {id_fits}) as body,
+          count(*) filter (where {id_fits}) as documents,
+          array_agg(id) filter (where not {id_fits}) as long_ids
+     from (select {row_id} as id, replace({row_json}::text, E'\n', ' ') as json
+             from (select * from {table} t where ({condition}) and {after} order by {order}
+                    limit %(limit)s) t {row_source}) row) body
+  left join lateral (
+   select {key_texts} as key
+     from (select * from {table} t where ({condition}) and {after} order by {order}
+            offset greatest(body.entries, 1) - 1 limit 1) t) last on true
 
 -- load_key --
 -- The next key alone, for a row that cannot be built.

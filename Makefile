@@ -1,0 +1,41 @@
+# Everything a developer does. Try: make help
+SHELL := /bin/sh
+PYTHON := python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint demo bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Check the machine (Python, Java, Maven, psql) and make .venv
+	@sh txid_sync/dev/prerequisites.sh
+	@$(MAKE) --no-print-directory .venv
+
+# The stamp, not the folder, is the target: a half-finished installation is done again.
+.PHONY: .venv
+.venv: .venv/stamp
+
+.venv/stamp: pyproject.toml requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	@touch $@
+
+test: setup lint ## Lint, then run every test against real servers
+	$(BIN)/python -m pytest
+
+lint: .venv ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@set -e; for script in $$(ls *.py 2>/dev/null); do $(BIN)/mypy "$$script"; done
+
+demo: setup ## Throw-away servers, a load and a live view of the pipeline
+	$(BIN)/python -m txid_sync.dev.demo
+
+bench: setup ## Measure throughput (benchmarks/)
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove .venv and everything that tools leave behind
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,253 @@
+"""What every source has to do, whatever is behind it (see sources/base.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.worlds import KEYS, MemoryWorld, PostgresWorld, World
+from txid_sync import ids
+from txid_sync.cursor import Cursor
+from txid_sync.errors import Discontinuity
+from txid_sync.model import Limits, Page, StreamPage, clock_of, epoch_of
+from txid_sync.sinks.bulk import actions_of
+from txid_sync.snapshot import Snapshot
+from txid_sync.sources.base import Source
+
+Held = dict[str, tuple[int, object]]
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Two tracked, empty tables."""
+    made: World
+    if request.param == "memory":
+        made = MemoryWorld()
+    else:
+        made = PostgresWorld(request.getfixturevalue("database"))
+    yield made
+    made.close()
+
+
+def passed(page: Page) -> Page:
+    """The page, its gate passed."""
+    while not page.ready():
+        pass
+    return page
+
+
+def apply(page: Page, held: Held) -> None:
+    """Apply a page as a sink would; None is a remembered delete."""
+    found = list(actions_of(page.body))
+    assert len(found) == page.documents
+    for action in found:
+        lines = action.data.decode().splitlines()
+        head = json.loads(lines[0])[action.operation]
+        assert head == {"_id": action.id, "version": page.version, "version_type": "external_gte"}
+        row = json.loads(lines[1]) if action.operation == "index" else None
+        if page.version >= held.get(action.id, (0, None))[0]:
+            held[action.id] = (page.version, row)
+
+
+def drain(source: Source, cursor: Cursor, held: dict[str, Held], size: int = 2) -> Cursor:
+    """Read and acknowledge all that is new; the cursor is stored and read after each page."""
+    for _ in range(1000):
+        reading = source.poll(cursor, 1, Limits(documents=size))
+        if reading.page is None:
+            return cursor
+        page = passed(reading.page.page)
+        assert page.documents <= size
+        apply(page, held[page.document])
+        if reading.page.truncated:
+            live = list(held[page.document])
+            apply(passed(source.lookup(page.document, live, 1)), held[page.document])
+        cursor = Cursor.from_json(reading.page.next.to_json())
+    raise AssertionError("the stream does not end")
+
+
+def rows(held: Held) -> dict[str, object]:
+    """The live documents: their column v."""
+    return {name: row["v"] for name, (_, row) in held.items() if isinstance(row, dict)}
+
+
+def put(world: World, table: str, keys: list[tuple[str, ...]], v: str) -> None:
+    """Commit rows."""
+    transaction = world.begin()
+    transaction.put(table, keys, v)
+    transaction.commit()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_A05_every_change_arrives_in_any_page_size(world: World, size: int) -> None:
+    """Inserts, updates and deletes of several statements and tables end equal."""
+    source, held = world.source(), {name: Held() for name in KEYS}
+    cursor, _ = source.begin()
+    transaction = world.begin()
+    transaction.put("one", [(f"{n}",) for n in range(9)], "a")
+    transaction.put("two", [("x", "1"), ("y", "2")], "a")
+    transaction.put("one", [("3",), ("5",)], "b")
+    transaction.remove("one", [("0",), ("8",)])
+    transaction.remove("two", [("x", "1")])
+    transaction.commit()
+    cursor = drain(source, cursor, held, size)
+    want = {f"{n}": "b" if n in (3, 5) else "a" for n in range(1, 8)}
+    assert (rows(held["one"]), rows(held["two"])) == (want, {"y,2": "a"})
+
+
+def test_A06_commits_out_of_order_arrive(world: World) -> None:
+    """What began first and committed last is read too; what was rolled back is not."""
+    source, held = world.source(), {name: Held() for name in KEYS}
+    cursor, _ = source.begin()
+    first, lost = world.begin(), world.begin()
+    first.put("one", [("1",)], "first")
+    lost.put("one", [("2",)], "lost")
+    put(world, "one", [("3",)], "second")
+    cursor = drain(source, cursor, held)
+    assert rows(held["one"]) == {"3": "second"}
+    lost.rollback()
+    first.commit()
+    drain(source, cursor, held)
+    assert rows(held["one"]) == {"3": "second", "1": "first"}
+
+
+def test_A08_an_idle_cursor_is_stable(world: World) -> None:
+    """Polls without news give no page and a clock that only transactions move."""
+    source = world.source()
+    cursor, clock = source.begin()
+    for _ in range(5):
+        reading = source.poll(cursor, 1, Limits(2))
+        assert reading.page is None
+        assert reading.clock >= clock
+        assert reading.identity == source.identity()
+
+
+def test_A02_a_poll_assigns_no_txid(world: World) -> None:
+    """The clock does not move by polling, loading or looking up."""
+    source = world.source()
+    cursor, _ = source.begin()
+    before = source.clock()
+    for _ in range(20):
+        source.poll(cursor, 1, Limits(2))
+        source.load("one", None, 1, Limits(2))
+        source.lookup("one", ["1"], 1)
+    assert source.clock() == before
+
+
+def test_pages_carry_the_clock_of_their_own_snapshot(world: World) -> None:
+    """Versions never fall along the stream; the epoch is the one asked for."""
+    source = world.source()
+    cursor, _ = source.begin()
+    put(world, "one", [("1",), ("2",)], "a")
+    first = _page(source, cursor, epoch=3)
+    put(world, "one", [("1",)], "b")
+    second = _page(source, first.next, epoch=3)
+    assert epoch_of(first.page.version) == epoch_of(second.page.version) == 3
+    assert clock_of(first.page.version) < clock_of(second.page.version)
+    assert first.next.window is not None
+    if second.next.window is not None:  # a full page: the table may have had more
+        assert second.next.window.until == first.next.window.until
+    else:
+        assert second.next.done.xmax <= first.next.window.until.xmax
+
+
+def _page(source: Source, cursor: Cursor, epoch: int = 1) -> StreamPage:
+    found = source.poll(cursor, epoch, Limits(1)).page
+    assert found is not None
+    passed(found.page)
+    return found
+
+
+def test_an_open_window_survives_the_process(world: World) -> None:
+    """A stored cursor in mid-window goes on on another source object, after more commits."""
+    source, held = world.source(), {name: Held() for name in KEYS}
+    cursor, _ = source.begin()
+    put(world, "one", [(f"{n}",) for n in range(5)], "a")
+    put(world, "two", [("x", "1")], "a")
+    page = _page(source, cursor)
+    apply(page.page, held["one"])
+    put(world, "one", [("0",)], "b")
+    drain(world.source(), Cursor.from_json(page.next.to_json()), held)
+    assert rows(held["one"]) == {"0": "b", **{f"{n}": "a" for n in range(1, 5)}}
+    assert rows(held["two"]) == {"x,1": "a"}
+
+
+def test_F16_a_truncation_is_told(world: World) -> None:
+    """TRUNCATE, then an insert: the index holds the new row alone."""
+    source, held = world.source(), {name: Held() for name in KEYS}
+    cursor, _ = source.begin()
+    put(world, "one", [("1",), ("2",)], "a")
+    cursor = drain(source, cursor, held)
+    transaction = world.begin()
+    transaction.truncate("one")
+    transaction.put("one", [("3",)], "b")
+    transaction.commit()
+    drain(source, cursor, held)
+    assert rows(held["one"]) == {"3": "b"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_a_load_reads_every_row_once(world: World, size: int) -> None:
+    """Pages follow the key; the last one says so."""
+    put(world, "two", [(x, y) for x in "abc" for y in "123"], "a")
+    source, seen = world.source(), list[str]()
+    after: tuple[str, ...] | None = None
+    for _ in range(20):
+        found = source.load("two", after, 1, Limits(size))
+        held: Held = {}
+        apply(passed(found.page), held)
+        seen += held
+        after = found.next
+        if after is None:
+            break
+    assert sorted(seen) == [f"{x},{y}" for x in "abc" for y in "123"]
+
+
+def test_a_lookup_answers_for_every_id(world: World) -> None:
+    """Rows are indexed, missing ones and ids that are no key are deleted."""
+    strange = ("a,b", 'back\\slash "quoted" é')
+    put(world, "two", [strange], "a")
+    source, held = world.source(), Held()
+    wanted = [ids.encode(strange), "no,row", "not a key", "a\\b,c"]
+    apply(passed(source.lookup("two", wanted, 1)), held)
+    assert {name: row is not None for name, (_, row) in held.items()} == {
+        name: name == wanted[0] for name in wanted
+    }
+
+
+def test_an_empty_key_has_an_id(world: World) -> None:
+    """One empty text is a key like any other."""
+    source, held = world.source(), {name: Held() for name in KEYS}
+    cursor, _ = source.begin()
+    put(world, "one", [("",)], "a")
+    drain(source, cursor, held)
+    assert rows(held["one"]) == {ids.EMPTY: "a"}
+
+
+def test_a_long_id_is_a_dead_letter(world: World) -> None:
+    """An id over 512 bytes is told, with its version, and does not stop the others."""
+    source = world.source()
+    cursor, _ = source.begin()
+    put(world, "one", [("x" * 513,), ("1",)], "a")
+    found = source.poll(cursor, 1, Limits(5)).page
+    assert found is not None
+    (letter,) = found.page.dead
+    assert (letter.document, letter.id, letter.version) == ("one", "x" * 513, found.page.version)
+    assert found.page.documents == 1
+
+
+def test_F08_a_source_that_went_back_is_refused(world: World) -> None:
+    """A cursor from the future cannot be followed."""
+    source = world.source()
+    with pytest.raises(Discontinuity):
+        source.poll(Cursor.start(Snapshot.of(2**40)), 1, Limits(1))
+
+
+def test_describe_names_key_and_fingerprint(world: World) -> None:
+    """Every document has its key's columns in order, and pages carry the same fingerprint."""
+    source = world.source()
+    schemas = source.describe()
+    assert {name: schema.key for name, schema in schemas.items()} == KEYS
+    page = source.lookup("one", ["1"], 1)
+    assert page.fingerprint == schemas["one"].fingerprint

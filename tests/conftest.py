@@ -1,0 +1,96 @@
+"""Fixtures: real servers, started when first asked for, once per session.
+
+postgres_server, elasticsearch_server, elasticsearch_url (session); database, index_prefix, seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.support import Database
+from txid_sync.dev import ElasticsearchServer, PostgresServer, elasticsearch, postgres
+from txid_sync.dev.postgres_binaries import RELEASES
+
+KEPT = ("TXID_SYNC_CACHE", "TXID_SYNC_SEED")
+SCRUBBED = ("PG", "TXID_SYNC_", "POSTGRES_CONFIG", "ELASTICSEARCH_URL")
+NUMBERS = itertools.count(1)
+
+
+def scrub_environment() -> None:
+    """Tests must not depend on, or reach, the servers of whoever runs them."""
+    for name in list(os.environ):
+        if name.startswith(SCRUBBED) and name not in KEPT:
+            del os.environ[name]
+
+
+scrub_environment()
+SEED = int(os.environ.get("TXID_SYNC_SEED") or random.SystemRandom().randrange(2**32))
+
+# No deadline per example: the servers share the machine's cores with the test.
+hypothesis.settings.register_profile("dev", deadline=None, print_blob=True, max_examples=100)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, print_blob=True, max_examples=200, derandomize=True
+)
+hypothesis.settings.register_profile(
+    "nightly", deadline=None, print_blob=True, max_examples=100_000
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+
+def pytest_report_header() -> list[str]:
+    """What a failure has to be repeated with."""
+    servers = (
+        f"servers: PostgreSQL {RELEASES[postgres.DEFAULT_VERSION]}, "
+        f"Elasticsearch {elasticsearch.DEFAULT_VERSION} (started when first needed)"
+    )
+    return [servers, f"seed: TXID_SYNC_SEED={SEED}"]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the default version; do not stop it, other tests use it too."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_server() -> Iterator[ElasticsearchServer]:
+    """An Elasticsearch of the default version; do not stop it, other tests use it too."""
+    with ElasticsearchServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(elasticsearch_server: ElasticsearchServer) -> str:
+    """Its base address."""
+    return elasticsearch_server.url
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    """A fresh database, dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(NUMBERS)}"
+    fresh = Database(name, postgres_server.createdb(name))
+    yield fresh
+    fresh.close()
+    postgres_server.dropdb(name)
+
+
+@pytest.fixture
+def index_prefix(elasticsearch_server: ElasticsearchServer) -> Iterator[str]:
+    """A prefix for index names that no other test has; its indices are deleted afterwards."""
+    prefix = f"test-{os.getpid()}-{next(NUMBERS)}-"
+    yield prefix
+    elasticsearch_server.delete_indices(prefix)
+
+
+@pytest.fixture
+def seed() -> int:
+    """The session's seed, printed in the header; TXID_SYNC_SEED repeats a run."""
+    return SEED

@@ -1,0 +1,355 @@
+"""What a page holds: poisoned rows, long ids, awkward names and values, rights, time-outs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.streams import World, actions, drain, execute, state, world_of
+from txid_sync.errors import Discontinuity, PreconditionError, SourceUnavailable
+from txid_sync.model import Document, Limits
+from txid_sync.sources import postgres_session
+
+T = Document("public.t", "t")
+
+
+@pytest.fixture
+def world(database: Any) -> Iterator[World]:
+    """A fresh database with our schema."""
+    with world_of(database) as world:
+        yield world
+
+
+def test_a_poisoned_row_becomes_a_dead_letter(world: World) -> None:
+    """A row that PostgreSQL cannot turn into a document is named; all others of its page arrive."""
+    world.run("create table public.t (id int primary key, v text)")
+    world.track("public.t")
+    document = Document("public.t", "t", where="v::int > 0")
+    source = world.source(document)
+    cursor, _ = source.begin()
+    world.run("insert into public.t select g, g::text from generate_series(1, 40) g")
+    world.run("insert into public.t values (41, 'seven'), (42, '42'), (43, 'x')")
+    _, got, pages = drain(source, cursor, 50)
+    assert set(state(got)) == {str(n) for n in range(1, 43) if n != 41}
+    dead = {letter.id: letter.reason for page in pages for letter in page.dead}
+    assert set(dead) == {"41", "43"}
+    assert "22P02" in dead["41"] and "seven" not in json.dumps(list(dead)[0])
+    loaded, letters, after = {}, [], None
+    while True:
+        page = source.load("t", after, 1, Limits(documents=10))
+        state(actions(page.page), loaded)
+        letters += [letter.id for letter in page.page.dead]
+        after = page.next
+        if after is None:
+            break
+    assert set(loaded) == set(state(got))
+    assert sorted(letters) == ["41", "43"]
+
+
+def test_ids_longer_than_the_sink_takes_are_dead_letters(world: World) -> None:
+    """A key over 512 bytes is named as a dead letter and is not part of the body."""
+    world.run("create table public.t (k text primary key)")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    world.run("insert into public.t values (repeat('x', 512)), (repeat('y', 513)), ('é' || repeat('z', 511))")
+    _, got, pages = drain(source, cursor, 10)
+    assert [a.id for a in got] == ["x" * 512]
+    assert {letter.id[0] for page in pages for letter in page.dead} == {"y", "é"}
+    assert len(source.load("t", None, 1, Limits()).page.dead) == 2
+
+
+def test_W07_composite_text_keys_have_injective_ids(world: World) -> None:
+    """Keys with separators, escapes, empty and foreign letters come back by their ids."""
+    world.run("create table public.t (a text, b int, c text, primary key (a, b))")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    keys = [("", 1), (",", 1), ("\\", 2), ("a,1", 1), ("a", 11), ("ü\n\"", -5), ("%s", 0)]
+    for a, b in keys:
+        world.run("insert into public.t values (%s, %s, 'x')", a, b)
+    _, got, _ = drain(source, cursor, 2)
+    assert len({a.id for a in got}) == len(keys)
+    found = source.lookup("t", [a.id for a in got], 1)
+    assert {(a.document["a"], a.document["b"]) for a in actions(found)} == set(keys)
+    assert {a.id for a in actions(found)} == {a.id for a in got}
+
+
+def test_a_single_empty_text_key_has_an_id(world: World) -> None:
+    """The empty text is a key like any other, in the stream, the load and a lookup."""
+    world.run("create table public.t (k text primary key)")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    world.run("insert into public.t values ('')")
+    _, got, _ = drain(source, cursor)
+    assert [a.id for a in got] == ["\\0"]
+    assert actions(source.lookup("t", ["\\0"], 1))[0].document == {"k": ""}
+    assert actions(source.load("t", None, 1, Limits()).page)[0].id == "\\0"
+
+
+def test_lookups_of_ids_that_are_no_keys_delete(world: World) -> None:
+    """An id that cannot be a key, or is not written as keys are, is answered by a delete."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    world.run("insert into public.t values (1)")
+    source = world.source(T)
+    found = actions(source.lookup("t", ["1", "01", "x", "1,2", "99999999999", "\\"], 1))
+    assert {a.id: a.document for a in found} == {
+        "1": {"id": 1}, "01": None, "x": None, "1,2": None, "99999999999": None, "\\": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ['Odd "Na;me%', "é" * 31 + "x", "select", "a'b\\c"])
+def test_W05_awkward_names_everywhere(world: World, name: str) -> None:
+    """Tables, schemas and columns with quotes, percent signs, unicode or keywords as names."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    world.run(f"create schema {quoted}")
+    world.run(f"create table {quoted}.{quoted} ({quoted} text primary key, t int, c int)")
+    world.track(f"{quoted}.{quoted}")
+    both = Document(f"{quoted}.{quoted}", "all"), Document(f"{quoted}.{quoted}", "one", (name,))
+    source = world.source(both[0])
+    cursor, _ = source.begin()
+    world.run(f"insert into {quoted}.{quoted} values ('k', 1, 2)")
+    _, got, _ = drain(source, cursor)
+    assert [a.document for a in got] == [{name: "k", "t": 1, "c": 2}]
+    one = world.source(both[1])
+    assert [a.document for a in actions(one.load("one", None, 1, Limits()).page)] == [{name: "k"}]
+    assert source.describe()["all"].key == (name,)
+
+
+def test_W08_B15_values_arrive_exactly(world: World) -> None:
+    """Types as JSON numbers, texts and nulls; 64-bit and negative numbers exact; raw newlines."""
+    world.run(
+        "create table public.t (id bigint primary key, n numeric, f float8, b boolean, j json, "
+        "jb jsonb, a text[], d date, by bytea, r int4range, u uuid, i inet, vb varbit, iv interval)"
+    )
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    world.run(
+        "insert into public.t values (-9223372036854775808, 12345678901234567890.123456789, 'NaN',"
+        " true, E'{\"x\":\\n [1,\\n2]}', '\"scalar\"', array['a', null, E'n\\nl'], 'infinity',"
+        " '\\x00ff', '[1,5)', '00000000-0000-0000-0000-000000000001', '10.0.0.0/8', b'101', '1 mon')"
+    )
+    _, got, pages = drain(source, cursor)
+    assert got[0].document["id"] == -(2**63)
+    assert b"12345678901234567890.123456789" in pages[0].body
+    assert pages[0].body.count(b"\n") == 2
+    del got[0].document["n"]
+    assert got[0].document == {
+        "id": -(2**63), "f": "NaN", "b": True, "j": {"x": [1, 2]}, "jb": "scalar",
+        "a": ["a", None, "n\nl"], "d": "infinity", "by": "\\x00ff", "r": "[1,5)",
+        "u": "00000000-0000-0000-0000-000000000001", "i": "10.0.0.0/8", "vb": "101", "iv": "1 mon",
+    }  # fmt: skip
+
+
+def test_keys_that_look_different_are_different_documents(world: World) -> None:
+    """numeric 1.0 that becomes 1.00 leaves no ghost: the old id is deleted, the new one indexed."""
+    world.run("create table public.t (k numeric primary key, v int)")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    world.run("insert into public.t values (1.0, 1)")
+    cursor, got, _ = drain(source, cursor)
+    world.run("update public.t set k = 1.00, v = 2")
+    _, more, _ = drain(source, cursor, 1)
+    assert state(got + more) == {"1.00": {"k": 1.00, "v": 2}}
+
+
+def test_A01_a_role_with_select_only_reads(world: World) -> None:
+    """The syncer's role needs SELECT on the tables and what grant_reader gives, nothing else."""
+    from txid_sync import schema
+
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    name = f"reader_{world.database.name}"[:60]
+    world.run(f'create role "{name}" login')
+    try:
+        schema.grant_reader(world.admin, name)
+        world.run(f'grant select on public.t to "{name}"')
+        source = _source_as(world, name)
+        cursor, _ = source.begin()
+        world.run("insert into public.t values (1)")
+        _, got, pages = drain(source, cursor)
+        assert [a.id for a in got] == ["1"] and pages[0].ready()
+        source.close()
+        world.run(f'revoke select on public.t from "{name}"')
+        with pytest.raises(PreconditionError, match="permission denied"):
+            drain(_source_as(world, name), cursor)
+    finally:
+        world.run(f'drop owned by "{name}"')
+        world.run(f'drop role "{name}"')
+
+
+def _source_as(world: World, role: str) -> Any:
+    from txid_sync.sources.postgres import PostgresSource
+
+    source = PostgresSource(f"{world.database.dsn} user={role}", [T])
+    world._sources.append(source)
+    source.connect()
+    return source
+
+
+def test_row_level_security_is_an_error_not_a_deletion(world: World) -> None:
+    """A policy that hides rows from the reader stops the source instead of deleting documents."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    name = f"rls_{world.database.name}"[:60]
+    world.run(f'create role "{name}" login')
+    try:
+        from txid_sync import schema
+
+        schema.grant_reader(world.admin, name)
+        world.run(f'grant select on public.t to "{name}"')
+        world.run("insert into public.t values (1)")
+        world.run("alter table public.t enable row level security")
+        source = _source_as(world, name)
+        with pytest.raises(PreconditionError, match="row-level security"):
+            source.load("t", None, 1, Limits())
+        source.close()
+    finally:
+        world.run(f'drop owned by "{name}"')
+        world.run(f'drop role "{name}"')
+
+
+def test_a_changed_catalog_changes_the_fingerprint(world: World) -> None:
+    """Columns, partitions, row security and our triggers are in the fingerprint; data is not."""
+    world.run("create table public.t (id int primary key, v text)")
+    world.track("public.t")
+    source = world.source(T)
+
+    def now() -> str:
+        return source.describe()["t"].fingerprint
+
+    before = now()
+    world.run("insert into public.t values (1, 'a')")
+    world.run("vacuum full public.t")
+    world.run("truncate public.t")
+    assert now() == before
+    for statement in (
+        "alter table public.t add column x int default 7",
+        "alter table public.t alter column v type varchar(20)",
+        "alter table public.t alter column x type int using x + 1",
+        "alter table public.t enable row level security",
+    ):
+        world.run(statement)
+        assert now() != before, statement
+        before = now()
+
+
+def test_missing_things_are_named(world: World) -> None:
+    """No table, not tracked, no such column, triggers disabled: one clear message each."""
+    world.run("create table public.t (id int primary key)")
+    with pytest.raises(PreconditionError, match=r"public.nothing of document n does not exist"):
+        world.source(Document("public.nothing", "n"))
+    with pytest.raises(PreconditionError, match=r"public.t is not tracked .*txid-sync init"):
+        world.source(T)
+    world.track("public.t")
+    with pytest.raises(PreconditionError, match="no column 'x'"):
+        world.source(Document("public.t", "t", columns=("x",))).describe()
+    world.run("alter table public.t disable trigger user")
+    with pytest.raises(PreconditionError, match="not captured"):
+        world.source(T)
+
+
+def test_a_pruned_log_is_noticed(world: World) -> None:
+    """A log pruned past the cursor, or past the open window, is a discontinuity, not a gap."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    for n in range(4):
+        world.run("insert into public.t values (%s)", n)
+    reading = source.poll(cursor, 1, Limits(documents=1))
+    assert reading.page is not None
+    world.run("select txid_sync.prune('public.t', %s, 1000)", source.clock() + 10)
+    with pytest.raises(Discontinuity, match="pruned"):
+        source.poll(reading.page.next, 1, Limits(documents=1))
+    world.run("insert into public.t values (100)")
+    with pytest.raises(Discontinuity, match="pruned"):
+        drain(source, cursor, 1)
+
+
+def test_a_statement_timeout_halves_the_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that takes too long is asked for again with fewer keys until it fits."""
+    monkeypatch.setattr(postgres_session, "STATEMENT_TIMEOUT_SECONDS", 1)
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    world.run(
+        "create function public.slow(int) returns boolean immutable language plpgsql as"
+        " $$begin perform pg_sleep(0.02); return true; end$$"
+    )
+    source = world.source(Document("public.t", "t", where="public.slow(id)"))
+    cursor, _ = source.begin()
+    world.run("insert into public.t select generate_series(1, 80)")
+    _, got, pages = drain(source, cursor, 1000)
+    assert len(state(got)) == 80 and len(pages) >= 2
+
+
+def test_a_lost_connection_throws_the_page_away(world: World) -> None:
+    """A page whose connection ended before its gate can never be sent; a new poll reads it again."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    world.run("insert into public.t values (1)")
+    reading = source.poll(cursor, 1, Limits())
+    assert reading.page is not None
+    world.run(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    with pytest.raises(SourceUnavailable):
+        source.clock()
+    with pytest.raises(SourceUnavailable):
+        reading.page.page.ready()
+    source.connect()
+    with pytest.raises(SourceUnavailable, match="before the page"):
+        reading.page.page.ready()
+    _, got, _ = drain(source, cursor)
+    assert [a.id for a in got] == ["1"]
+
+
+def test_the_gate_waits_for_the_flush_and_forces_it(world: World) -> None:
+    """With asynchronous commit a page is not ready at once, and the forced flush makes it so."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    writer = world.session()
+    execute(writer, "set synchronous_commit = off")
+    waited = False
+    for n in range(30):
+        execute(writer, "insert into public.t values (%s)", n)
+        writer.commit()
+        reading = source.poll(cursor, 1, Limits())
+        assert reading.page is not None
+        while not reading.page.page.ready():
+            waited = True
+        cursor = reading.page.next
+    assert waited
+
+
+def test_a_rewriting_alter_table_deletes_nothing(world: World) -> None:
+    """While a table is rewritten, truncated tables' pages never see it empty under an old clock."""
+    world.run("create table public.t (id int primary key, v int)")
+    world.track("public.t")
+    world.run("insert into public.t select g, g from generate_series(1, 2000) g")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    rewriting = world.session()
+    for n in range(5):
+        world.run("update public.t set v = v + 1 where id <= 500")
+        kind = "bigint" if n % 2 == 0 else "int"
+        execute(rewriting, f"alter table public.t alter column v type {kind}")
+        import threading
+
+        timer = threading.Timer(0.2, rewriting.commit)
+        timer.start()
+        cursor, got, _ = drain(source, cursor, 1000)
+        timer.join()
+        assert got and all(action.document is not None for action in got)

@@ -1,0 +1,76 @@
+"""Progress: what is stored is what was; nothing damaged is followed."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from typing import Any
+
+import pytest
+
+from txid_sync.cursor import Cursor, Position
+from txid_sync.errors import CursorFormatError
+from txid_sync.progress import base
+from txid_sync.progress.base import DocumentProgress, Progress
+from txid_sync.snapshot import Snapshot
+
+PROGRESS = Progress(
+    Cursor.start(Snapshot.parse("5:9:5")).after(
+        Snapshot.parse("9:9:"), Position("a", 5, 1, 1), full=True, rest=()
+    ),
+    identity={"system_identifier": "1", "timeline": "00000001"},
+    epoch=2,
+    highest_version=7,
+    documents={"a": DocumentProgress("t", "16384", "f", "u", "d", True, ("1", "é"), 3, 4, True)},
+)
+
+
+def test_doctests() -> None:
+    """The cases in the module's docstring are true."""
+    assert doctest.testmod(base).failed == 0
+
+
+def test_stored_progress_comes_back_equal_and_byte_stable() -> None:
+    """Reading gives an equal value, and that gives the same text."""
+    again = Progress.from_json(PROGRESS.to_json())
+    assert again == PROGRESS
+    assert again.to_json() == PROGRESS.to_json()
+
+
+def test_changing_one_document_leaves_the_rest() -> None:
+    """`with_document` gives a new value; the old one is as it was."""
+    changed = PROGRESS.with_document("a", load=False)
+    assert PROGRESS.documents["a"].load
+    assert not changed.documents["a"].load
+    assert changed.cursor == PROGRESS.cursor
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        ("format", 9), ("format", None), ("cursor", None), ("cursor", {}), ("identity", None),
+        ("identity", []), ("epoch", 0), ("epoch", 2**15), ("epoch", True), ("epoch", "1"),
+        ("highest_version", "1"), ("highest_version", None), ("documents", None),
+        ("documents.a", None), ("documents.a", {}), ("documents.a.relation", 1),
+        ("documents.a.load", 1), ("documents.a.load_after", "x"), ("documents.a.load_after", [1]),
+        ("documents.a.load_version", True), ("documents.a.sweep_below", None),
+        ("documents.a.extra", 1), ("extra", 1),
+    ],
+)  # fmt: skip
+def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
+    """Damaged progress raises CursorFormatError; nothing is guessed."""
+    value: dict[str, Any] = json.loads(PROGRESS.to_json())
+    at = value
+    *outer, last = path.split(".")
+    for name in outer:
+        at = at[name]
+    at[last] = new
+    with pytest.raises(CursorFormatError):
+        Progress.from_json(json.dumps(value))
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "{}", b"\xff"])
+def test_what_is_no_progress_is_refused(text: str | bytes) -> None:
+    """Foreign or truncated text raises CursorFormatError."""
+    with pytest.raises(CursorFormatError):
+        Progress.from_json(text)

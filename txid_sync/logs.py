@@ -1,0 +1,56 @@
+"""Log messages on stderr: one line each, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+
+from txid_sync import ui
+
+FORMATS = ("text", "json")
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object: time, level, logger, message, and its `extra` fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        value = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        value |= {name: v for name, v in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            value["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(value, default=str, ensure_ascii=False)
+
+
+class _Handler(logging.Handler):
+    """Writes through the console, so that a live line stays at the bottom."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        try:
+            ui.message(self.format(record))
+        except Exception:  # noqa: BLE001  a log line that fails must not stop the pipeline
+            self.handleError(record)
+
+
+def set_up(form: str, debug: bool = False) -> None:
+    """Send the package's messages to stderr as `form` ("text" or "json"); replaces an earlier call.
+
+    Other libraries are heard from WARNING on (the sink's client: ERROR), in debug from INFO on.
+    """
+    handler = _Handler()
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    logging.basicConfig(
+        level=logging.INFO if debug else logging.WARNING, handlers=[handler], force=True
+    )
+    if not debug:  # its warnings repeat what our own errors say
+        logging.getLogger("elastic_transport").setLevel(logging.ERROR)
+    logging.getLogger("txid_sync").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,0 +1,109 @@
+"""What stored progress, source and sink say of a pipeline together; for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from txid_sync.errors import Discontinuity
+from txid_sync.model import Limits
+from txid_sync.progress.base import DocumentProgress, Progress
+from txid_sync.wiring import Assembly
+
+_ONE_DOCUMENT = Limits(documents=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentState:
+    """One document; `phase` is waiting, load, sweep, sync, or dropped (no longer configured)."""
+
+    document: str
+    table: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A pipeline as stored.
+
+    `lag_transactions` is an upper bound: 0 if nothing is new, else what has ended since the
+    cursor.  `trouble` tells why progress cannot be followed any more; the next run resyncs.
+    """
+
+    pipeline: str
+    started: bool
+    clock: int
+    epoch: int = 0
+    cursor: str = ""
+    in_progress: int = 0
+    lag_transactions: int = 0
+    dead_letters: int = 0
+    trouble: str = ""
+    documents: tuple[DocumentState, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; names may be added later, none is taken away."""
+        return asdict(self)
+
+
+def look(assembly: Assembly) -> Overview:
+    """Ask store, sink and source, changing nothing; raises what they raise."""
+    assembly.source.connect()
+    assembly.sink.connect()
+    name = assembly.config.pipeline.name
+    dead_letters, _ = assembly.sink.dead_letters(0)
+    stored = assembly.store.load(name)
+    clock = assembly.source.clock()
+    if stored is None:
+        return Overview(
+            name, False, clock, lag_transactions=clock, dead_letters=dead_letters,
+            documents=_documents(assembly, {}),
+        )  # fmt: skip
+    progress, _ = stored
+    lag, trouble = _lag(assembly, progress, clock)
+    return Overview(
+        pipeline=name,
+        started=True,
+        clock=clock,
+        epoch=progress.epoch,
+        cursor=str(progress.cursor),
+        in_progress=len(progress.cursor.done.xip),
+        lag_transactions=lag,
+        dead_letters=dead_letters,
+        trouble=trouble,
+        documents=_documents(assembly, progress.documents),
+    )
+
+
+def _lag(assembly: Assembly, progress: Progress, clock: int) -> tuple[int, str]:
+    if dict(assembly.source.identity()) != dict(progress.identity):
+        return clock, "the source is another server, database or history"
+    configured = {document.name for document in assembly.config.documents}
+    cursor = progress.cursor
+    if configured != set(progress.documents):
+        cursor = cursor.discard_window()
+    try:
+        reading = assembly.source.poll(cursor, progress.epoch, _ONE_DOCUMENT)
+    except Discontinuity as error:
+        return clock, error.message
+    behind = reading.page is not None
+    return (max(0, clock - cursor.done.clock) if behind else 0), ""
+
+
+def _documents(
+    assembly: Assembly, stored: Mapping[str, DocumentProgress]
+) -> tuple[DocumentState, ...]:
+    states = [
+        DocumentState(document.name, document.table, _phase(stored.get(document.name)))
+        for document in assembly.config.documents
+    ]
+    known = {state.document for state in states}
+    states += [DocumentState(name, "", "dropped") for name in stored if name not in known]
+    return tuple(states)
+
+
+def _phase(entry: DocumentProgress | None) -> str:
+    if entry is None:
+        return "waiting"
+    return "load" if entry.load else "sweep" if entry.sweep_below else "sync"

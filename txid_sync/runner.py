@@ -1,0 +1,103 @@
+"""Runs a daemon in the foreground: signals, status lines, and the way out.
+
+The daemon works in a thread of its own, so that a signal is answered at once even while a
+statement or a connection attempt blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from types import FrameType
+
+from txid_sync import ui
+from txid_sync.errors import ExitCode, Unavailable
+from txid_sync.pipeline import PipelineStatus
+from txid_sync.wiring import Assembly
+
+log = logging.getLogger("txid_sync")
+
+_LIVE_SECONDS = 0.5
+
+
+def run_until_stopped(assembly: Assembly, once: bool) -> None:
+    """Run the pipeline until a signal comes, or once; raises what the daemon raises.
+
+    SIGTERM and SIGINT let the requests in flight finish and save progress; a second one ends the
+    process at once with exit code 130.
+    """
+    stop = threading.Event()
+    daemon = assembly.daemon(stop, _log_status)
+    with _signals(stop), ui.LiveLine() as line:
+        running = _in_thread(lambda: daemon.run(once))
+        while not wait([running], _LIVE_SECONDS).done:
+            if line.shown and (status := _status_of(assembly)):
+                line.show(status_text(status))
+    try:
+        running.result()
+    except Unavailable:
+        if not stop.is_set():
+            raise
+    if (status := _status_of(assembly)) is not None:
+        _log_status(status)
+
+
+def status_text(status: PipelineStatus) -> str:
+    """A status as one line."""
+    names = status.loading or status.sweeping
+    of = f" of {', '.join(names)}" if names else ""
+    return (
+        f"{status.phase}{of}: {status.acknowledged_documents} documents written, "
+        f"{status.in_flight} pages in flight, {status.lag_transactions} transactions behind, "
+        f"clock {status.clock}, complete {status.complete_clock}, epoch {status.epoch}, "
+        f"{status.dead_letters} dead letters"
+    )
+
+
+def _log_status(status: PipelineStatus) -> None:
+    fields = {name: getattr(status, name) for name in PipelineStatus.__slots__}
+    log.info("%s", status_text(status), extra={"action": "status", **fields})
+
+
+def _status_of(assembly: Assembly) -> PipelineStatus | None:
+    """The status now; None before progress is loaded."""
+    return assembly.pipeline.status() if assembly.pipeline.started else None
+
+
+def _in_thread(work: Callable[[], None]) -> Future[None]:
+    future: Future[None] = Future()
+
+    def target() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  handed to the thread that waits
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=target, name="txid-sync", daemon=True).start()
+    return future
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if stop.is_set():
+            os._exit(ExitCode.SECOND_INTERRUPT)
+        stop.set()
+        ui.message(
+            f"{signal.Signals(number).name}: finishing what is in flight; again to end at once"
+        )
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    former = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
