@@ -41,7 +41,7 @@ def configuration(tables: str, index_prefix: str, page_size: int) -> Config:
 
 def crash_later(mean_seconds: float, seed: int | None) -> None:
     """SIGKILL this process after a random time, exponential around the mean."""
-    delay_seconds = random.Random(seed).expovariate(1 / mean_seconds)  # noqa: S311
+    delay_seconds = random.Random(seed).expovariate(1 / mean_seconds)
     timer = threading.Timer(delay_seconds, os.kill, (os.getpid(), signal.SIGKILL))
     timer.daemon = True
     timer.start()
@@ -74,7 +74,7 @@ def crash_later(mean_seconds: float, seed: int | None) -> None:
 )
 @option("--debug", envvar="TXID_SYNC_DEBUG", is_flag=True, help="More messages, tracebacks.")
 @click.pass_context
-def main(  # noqa: PLR0917  click passes them by name
+def main(
     context: click.Context,
     /,
     once: bool,

@@ -41,8 +41,9 @@ def run(servers: Servers, rows: int) -> bool:
         and idle < MUST_IDLE_MILLISECONDS
     )
     lines = [
-        f"{name} pages: {spread(values)['median']:.2f} of COPY [{min(values):.2f}-{max(values):.2f}]"
-        f" (must {MUST_RATIO})" for name, values in ratios.items()
+        f"{name} pages: {spread(values)['median']:.2f} of COPY"
+        f" [{min(values):.2f}-{max(values):.2f}] (must {MUST_RATIO})"
+        for name, values in ratios.items()
     ]  # fmt: skip
     lines.append(f"Python: {max(python):.2f} us per document (must {MUST_PYTHON_MICROSECONDS})")
     lines.append(f"idle poll: {idle:.3f} ms, no txid (must < {MUST_IDLE_MILLISECONDS} ms)")

@@ -13,6 +13,7 @@ from importlib import import_module
 import click
 
 from txid_sync import __version__
+from txid_sync.commands import DEBUG
 from txid_sync.errors import ExitCode, TxidSyncError
 
 COMMANDS: Mapping[str, str] = {
@@ -24,7 +25,6 @@ COMMANDS: Mapping[str, str] = {
     "uninstall": "Remove everything that init has installed, and the progress.",
     "config": "Look at the configuration.",
 }
-DEBUG = "txid_sync.debug"
 
 
 class Program(click.Group):

@@ -245,7 +245,7 @@ def _checked(place: Place, setting: Field[Any], value: object) -> Value:
         value = float(value)
     if type(value) is not type(default):
         raise place.wrong(key, f"must be {kind_of(default)}, not {kind_of(value)}")
-    assert isinstance(value, str | int | float)  # noqa: S101  told to the type checker
+    assert isinstance(value, str | int | float)
     if isinstance(value, str):
         _check_text(place, setting, value)
     elif "least" in rules and not rules["least"] <= value <= rules["most"]:

@@ -42,7 +42,7 @@ class Daemon:
         pipeline: Pipeline,
         options: DaemonOptions,
         stop: threading.Event,
-        on_status: Callable[[PipelineStatus], None] = lambda status: None,
+        on_status: Callable[[PipelineStatus], None] | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._options = options
@@ -104,7 +104,8 @@ class Daemon:
         now = time.monotonic()
         if now - self._status_at >= self._options.status_interval_seconds:
             self._status_at = now
-            self._on_status(self._pipeline.status())
+            if self._on_status is not None:
+                self._on_status(self._pipeline.status())
 
     def _finish(self) -> None:
         try:

@@ -37,7 +37,8 @@ def from_environment(value: str) -> Failpoint:
     name, _, count = value.partition(":")
     if name not in NAMES or not (count or "1").isdigit():
         raise UsageError(
-            f"{ENVIRONMENT}={value} names no failpoint", f"NAME:COUNT with one of {', '.join(NAMES)}"
+            f"{ENVIRONMENT}={value} names no failpoint",
+            f"NAME:COUNT with one of {', '.join(NAMES)}",
         )
     passes: Counter[str] = Counter()
 

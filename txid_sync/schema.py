@@ -30,6 +30,11 @@ _QUERIES = load("schema.sql")
 _FOLDER = files("txid_sync.sql")
 
 
+def sql_path(name: str) -> str:
+    """Where one of the SQL files is, for psql."""
+    return str(_FOLDER / name)
+
+
 def install(connection: connection) -> None:
     """Create the schema, or bring it up to date; safe to repeat.
 

@@ -89,7 +89,7 @@ class Place:
 
 @pytest.fixture
 def place(
-    database: Any,  # noqa: ANN401
+    database: Any,
     elasticsearch_url: str,
     index_prefix: str,
     tmp_path: Path,

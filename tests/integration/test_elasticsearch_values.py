@@ -9,6 +9,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from tests.conftest import Database
 from txid_sync.mapping import ALIASES, TYPES
 from txid_sync.model import Ack, Column, Document, Page, Schema
 from txid_sync.sinks.elasticsearch import ElasticsearchSettings, ElasticsearchSink

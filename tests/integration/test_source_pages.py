@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +35,7 @@ def test_a_poisoned_row_becomes_a_dead_letter(world: World) -> None:
     assert set(state(got)) == {str(n) for n in range(1, 43) if n != 41}
     dead = {letter.id: letter.reason for page in pages for letter in page.dead}
     assert set(dead) == {"41", "43"}
-    assert "22P02" in dead["41"] and "seven" not in json.dumps(list(dead)[0])
+    assert "22P02" in dead["41"]
     loaded, letters, after = {}, [], None
     while True:
         page = source.load("t", after, 1, Limits(documents=10))
@@ -55,7 +54,8 @@ def test_ids_longer_than_the_sink_takes_are_dead_letters(world: World) -> None:
     world.track("public.t")
     source = world.source(T)
     cursor, _ = source.begin()
-    world.run("insert into public.t values (repeat('x', 512)), (repeat('y', 513)), ('é' || repeat('z', 511))")
+    world.run("insert into public.t values (repeat('x', 512)), (repeat('y', 513))")
+    world.run("insert into public.t values ('é' || repeat('z', 511))")
     _, got, pages = drain(source, cursor, 10)
     assert [a.id for a in got] == ["x" * 512]
     assert {letter.id[0] for page in pages for letter in page.dead} == {"y", "é"}
@@ -133,7 +133,8 @@ def test_W08_B15_values_arrive_exactly(world: World) -> None:
     world.run(
         "insert into public.t values (-9223372036854775808, 12345678901234567890.123456789, 'NaN',"
         " true, E'{\"x\":\\n [1,\\n2]}', '\"scalar\"', array['a', null, E'n\\nl'], 'infinity',"
-        " '\\x00ff', '[1,5)', '00000000-0000-0000-0000-000000000001', '10.0.0.0/8', b'101', '1 mon')"
+        " '\\x00ff', '[1,5)', '00000000-0000-0000-0000-000000000001', '10.0.0.0/8', b'101',"
+        " '1 mon')"
     )
     _, got, pages = drain(source, cursor)
     assert got[0].document["id"] == -(2**63)
@@ -291,7 +292,7 @@ def test_a_statement_timeout_halves_the_page(world: World, monkeypatch: pytest.M
 
 
 def test_a_lost_connection_throws_the_page_away(world: World) -> None:
-    """A page whose connection ended before its gate can never be sent; a new poll reads it again."""
+    """A page whose connection ended before its gate is never sent; a new poll reads it again."""
     world.run("create table public.t (id int primary key)")
     world.track("public.t")
     source = world.source(T)

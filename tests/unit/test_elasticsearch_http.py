@@ -105,12 +105,12 @@ class Other(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<html>hello</html>")
 
-    def log_message(self, *args: Any) -> None:  # noqa: ANN401
+    def log_message(self, *args: Any) -> None:
         """Nothing on stderr."""
 
 
 @pytest.fixture
-def other_server() -> Any:  # noqa: ANN401
+def other_server() -> Any:
     """The address of a web server that is no sink."""
     Other.seen = []
     with HTTPServer(("127.0.0.1", 0), Other) as server:

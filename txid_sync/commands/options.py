@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from txid_sync import logs
-from txid_sync.cli import DEBUG
+from txid_sync.commands import DEBUG
 from txid_sync.config import DEFAULT_FILE, read
 from txid_sync.errors import UsageError
 from txid_sync.settings import Config

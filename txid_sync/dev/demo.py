@@ -64,7 +64,7 @@ def servers() -> Iterator[Servers]:
         yield Servers(postgres.createdb("sync-test"), elasticsearch.url)
 
 
-def program(where: Servers, *arguments: str) -> list[str]:
+def program(*arguments: str) -> list[str]:
     """A program of the repository's top level, with the same Python."""
     return [sys.executable, str(ROOT / arguments[0]), *arguments[1:]]
 
@@ -72,7 +72,7 @@ def program(where: Servers, *arguments: str) -> list[str]:
 def run(where: Servers, *arguments: str) -> int:
     """Run a program to its end; gives its exit code."""
     return subprocess.run(
-        program(where, *arguments), env=where.environment, cwd=ROOT, check=False
+        program(*arguments), env=where.environment, cwd=ROOT, check=False
     ).returncode
 
 
@@ -117,11 +117,11 @@ def main() -> int:
             f"while true; do ./sync.py --crash-after-seconds {CRASH_AFTER_SECONDS:g}; done"
         )
         load = subprocess.Popen(
-            program(where, "load-generator.py", str(CONNECTIONS), "--seconds", f"{seconds:g}"),
+            program("load-generator.py", str(CONNECTIONS), "--seconds", f"{seconds:g}"),
             env=where.environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         sync = Supervised(
-            program(where, "sync.py", "--crash-after-seconds", f"{CRASH_AFTER_SECONDS:g}"),
+            program("sync.py", "--crash-after-seconds", f"{CRASH_AFTER_SECONDS:g}"),
             where.environment,
         )
         try:

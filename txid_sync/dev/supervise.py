@@ -52,7 +52,7 @@ class Supervised:
         self._thread.join()
 
     def _loop(self) -> None:
-        with open(self._log or os.devnull, "ab") as log:
+        with (self._log or Path(os.devnull)).open("ab") as log:
             while not self._stopping.is_set():
                 began = time.monotonic()
                 with self._lock:

@@ -15,6 +15,7 @@ from psycopg2.extensions import connection
 from txid_sync.errors import CursorFormatError
 from txid_sync.progress.base import Progress
 from txid_sync.snapshot import Snapshot
+from txid_sync.sql import load
 
 PROGRESS_PATH = "/txid-sync-progress/_search?size=1"
 TABLES = "select relation::oid::regclass::text from txid_sync.tracked order by 1"
@@ -78,6 +79,7 @@ def _counts(url: str, indices: str, before: Figures) -> tuple[int, int]:
 
 def _lag(url: str, source: connection, before: Figures) -> int:
     """Transactions with unread log rows, by the progress that is stored in the sink."""
+    unread = sql.SQL(load("dev.sql")["unread"])
     with suppress(OSError, ValueError, KeyError, IndexError, CursorFormatError):
         hits = _ask(url, PROGRESS_PATH)["hits"]["hits"]
         stored = hits[0]["_source"]["progress"]
@@ -88,11 +90,8 @@ def _lag(url: str, source: connection, before: Figures) -> int:
             logs = [log for (log,) in cursor.fetchall()]
             waiting = 0
             for log in logs:
-                cursor.execute(
-                    sql.SQL("select count(distinct txid) from txid_sync.{} "
-                            "where txid >= %s or txid = any(%s)").format(sql.Identifier(log)),
-                    (done.xmax, list(done.xip)),
-                )  # fmt: skip
+                log_table = sql.Identifier("txid_sync", log)
+                cursor.execute(unread.format(log=log_table), (done.xmax, list(done.xip)))
                 (count,) = cursor.fetchone() or (0,)
                 waiting += count
         return waiting

@@ -30,9 +30,10 @@ Fence = tuple[int, int]
 class DocumentProgress:
     """How far one document is.
 
-    `table` is its name in the configuration, `relation` what the source calls it.  `load` tells whether a load still runs, `load_after` the last key it has written, `load_version`
-    the version at its start.  `sweep_below`: documents below this version have to be looked up and
-    removed if they have no row (0: no sweep is due); `sweep_asked` frees that sweep of the brake.
+    `table` is its name in the configuration, `relation` what the source calls it.  `load` tells
+    whether a load still runs, `load_after` the last key it has written, `load_version` the version
+    at its start.  `sweep_below`: documents below this version have to be looked up and removed if
+    they have no row (0: no sweep is due); `sweep_asked` frees that sweep of the brake.
     """
 
     table: str

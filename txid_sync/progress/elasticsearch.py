@@ -117,7 +117,7 @@ class ElasticsearchProgress(ProgressStore):
             try:
                 return attempt()
             except SinkUnavailable:
-                delay = delay_seconds(number, random.random(), 0.1, 2.0)  # noqa: S311
+                delay = delay_seconds(number, random.random(), 0.1, 2.0)
                 if time.monotonic() + delay >= until:
                     raise
                 self._pause.wait(delay)

@@ -189,7 +189,7 @@ class Delivery:
         if outcome is Outcome.BLOCKED:
             self._patience.warn(reason)
             base = _BLOCKED_BASE_SECONDS
-        delay = delay_seconds(self._attempt, random.random(), base)  # noqa: S311
+        delay = delay_seconds(self._attempt, random.random(), base)
         self._attempt += 1
         self._patience.wait(max(0.0, min(delay, self._expires_seconds - time.monotonic())))
 

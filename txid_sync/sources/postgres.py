@@ -250,11 +250,13 @@ class PostgresSource(Source):
         for n in range(columns):
             parameters[f"k{n + 1}"] = [key[n] for _, key in keys]
         try:
-            return self._built(statements, self._session.raw_row(statements.lookup, parameters), epoch)
+            row = self._session.raw_row(statements.lookup, parameters)
+            return self._built(statements, row, epoch)
         except psycopg2.Error as error:
             self._session.drop_if_broken()
             if not (is_poison(error) or (is_timeout(error) and len(keys) > 1)):
-                raise translate(error, f"look up documents of {statements.table.document.name}") from None
+                name = statements.table.document.name
+                raise translate(error, f"look up documents of {name}") from None
             if len(keys) == 1:
                 return self._refused(statements, *keys[0], epoch, reason(error))
         middle = len(keys) // 2

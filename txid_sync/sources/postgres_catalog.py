@@ -24,7 +24,8 @@ def find_table(session: Session, document: Document) -> Table:
     try:
         tracked = session.rows(QUERIES["tracked"], {"relation": table["relation"]})
     except PreconditionError as error:
-        raise PreconditionError(f"the schema txid_sync cannot be read: {error.message}", _INIT) from None
+        message = f"the schema txid_sync cannot be read: {error.message}"
+        raise PreconditionError(message, _INIT) from None
     if not tracked:
         raise PreconditionError(f"table {document.table} is not tracked", _INIT)
     entry = tracked[0]
@@ -33,7 +34,8 @@ def find_table(session: Session, document: Document) -> Table:
     )
     if len(columns) != len(entry["key"]):
         raise PreconditionError(
-            f"table {document.table} was tracked by a key that it no longer has: {entry['key']}", _INIT
+            f"table {document.table} was tracked by a key that it no longer has: {entry['key']}",
+            _INIT,
         )
     key = tuple(KeyColumn(c["name"], c["type"], c["plain"], c["operator_schema"]) for c in columns)
     return Table(

@@ -38,7 +38,7 @@ _REFUSED = re.compile(
     r"|server does not support SSL|authentication failed"
 )
 
-# A value that cannot be converted, or a result that is too large: the row's fault, not the server's.
+# A value that cannot be converted, a result that is too large: the row's fault, not the server's.
 POISON = ("22", "54000", "54001")
 TIMEOUT = "57014"
 

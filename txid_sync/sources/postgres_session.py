@@ -58,7 +58,7 @@ class Session:
         server = self.row(QUERIES["server"])
         if server["version"] < MINIMUM_VERSION:
             raise PreconditionError(
-                f"the server has version {server['version']}, txid-sync needs PostgreSQL 13 or later"
+                f"the server has version {server['version']}, needed is PostgreSQL 13 or later"
             )
         if server["in_recovery"]:
             raise PreconditionError(
@@ -80,7 +80,9 @@ class Session:
         with self._cursor() as cursor:
             self._execute(cursor, query, parameters)
 
-    def rows(self, query: Query, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, query: Query, parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """All rows of one statement, as dictionaries by column name."""
         with self._cursor() as cursor:
             self._execute(cursor, query, parameters)

@@ -1,0 +1,149 @@
+"""What the pipeline does when source, sink or configuration are not what progress speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.pipelines import OPTIONS, A, B, World, drain, run
+from txid_sync.errors import PreconditionError
+from txid_sync.model import Page, epoch_of
+
+
+def _identity(world: World) -> None:
+    world.database.change_identity(timeline="00000002")
+
+
+def _definition(world: World) -> None:
+    world.options = replace(world.options)
+
+
+def _index_gone(world: World) -> None:
+    world.sink.drop_index("a")
+
+
+def _went_back(world: World) -> None:
+    world.database.crash(keep=3)
+
+
+def _table(world: World) -> None:
+    world.database.alter("a", fingerprint="other columns")
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("change", [_identity, _index_gone, _went_back, _table])
+def test_F08_F12_discontinuities_are_answered_by_a_resync(
+    change: Callable[[World], None], running: bool
+) -> None:
+    """Another server, an index gone, a source that went back, other columns: equal again."""
+    world = World(options=replace(OPTIONS, brake_off=True))
+    for n in range(8):
+        world.write("a", n)
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    before = pipeline.progress.epoch
+    if not running:
+        pipeline.stop()
+    change(world)
+    world.write("a", 1, value="after")
+    world.write("a", 99, value="after")
+    if not running:
+        pipeline = world.pipeline()
+        pipeline.start()
+    else:
+        world.now_seconds += 100
+    drain(pipeline)
+    world.assert_equal()
+    assert pipeline.progress.epoch == before + (change is not _table)
+
+
+def test_an_index_from_the_future_is_an_alarm() -> None:
+    """A document whose version the source has not reached starts a new epoch above it."""
+    world = World(options=replace(OPTIONS, brake_off=True))
+    world.write("a", 1)
+    run(world)
+    version, source = world.sink.indices["a"].documents["1"]
+    world.sink.indices["a"].documents["1"] = (version + (7 << 48), source)
+    world.write("a", 1, value="new")
+    pipeline = run(world)
+    world.assert_equal()
+    assert pipeline.progress.epoch == epoch_of(version) + 8
+
+
+def test_A19_lost_progress_with_a_filled_index_ends_equal() -> None:
+    """Progress was deleted, the index was not: the next start ends equal, ghosts removed."""
+    world = World(options=replace(OPTIONS, brake_off=True))
+    world.write("a", *range(5))
+    run(world)
+    world.store.delete("main")
+    world.delete("a", 1, 2)
+    run(world)
+    world.assert_equal()
+
+
+def test_documents_may_come_and_go() -> None:
+    """A document added later is loaded; one taken out keeps its index and is dropped."""
+    world = World()
+    world.write("a", 1, 2, 3)
+    world.write("b", 1)
+    only_a = world.pipeline(documents=(A,))
+    only_a.start()
+    drain(only_a)
+    only_a.stop()
+    both = run(world)
+    world.assert_equal()
+    assert set(both.progress.documents) == {"a", "b"}
+    world.write("a", 9)
+    again = world.pipeline(documents=(B,))
+    again.start()
+    drain(again)
+    again.stop()
+    assert set(again.progress.documents) == {"b"}
+    assert "9" not in world.index("a")
+
+
+def test_F06_F13_a_crash_of_the_source_leaves_no_phantom() -> None:
+    """What the source forgets in a crash never reaches the sink; reused txids are not missed."""
+    world = World()
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    with world.database.transaction(synchronous=False) as session:
+        session.write("a", {("1",): '{"k":1,"v":"phantom"}'})
+    real = pipeline._wait_for_gate
+
+    def crash_instead(page: Page) -> None:
+        world.database.crash()
+        pipeline._wait_for_gate = real  # type: ignore[method-assign]
+        real(page)
+
+    pipeline._wait_for_gate = crash_instead  # type: ignore[method-assign]
+    drain(pipeline)
+    assert world.index("a") == {}
+    world.write("a", 2)
+    drain(pipeline)
+    world.assert_equal()
+
+
+def test_a_resync_that_does_not_help_stops() -> None:
+    """A discontinuity that comes back each time ends the program instead of looping for ever."""
+    world = World()
+    world.write("a", 1)
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    flips = [0]
+    original = pipeline._source.identity
+
+    def identity() -> dict[str, str]:
+        flips[0] += 1
+        return {**original(), "system": str(flips[0])}
+
+    pipeline._source.identity = identity  # type: ignore[method-assign]
+    world.now_seconds += 100
+    pipeline.resync("begin")
+    with pytest.raises(PreconditionError, match="does not help"):
+        drain(pipeline)
