@@ -19,11 +19,12 @@ from txid_sync.cli import Script
 from txid_sync.commands.options import option, require_documents
 from txid_sync.compare import Comparison, Difference, Differences, compare
 from txid_sync.config import Given, parse, read, read_secret
+from txid_sync.dsn import check_dsn
 from txid_sync.errors import ExitCode, UsageError
 from txid_sync.settings import Config
 from txid_sync.wiring import elasticsearch_settings
 
-TABLES = "items codes stock notes measurements orders order_lines".split()
+TABLES = ["items", "codes", "stock", "notes", "measurements", "orders", "order_lines"]
 SERVERS = {"POSTGRES_CONFIG": "dbname=sync-test", "ELASTICSEARCH_URL": "http://localhost:9200"}
 PAUSE_SECONDS = 0.5
 
@@ -57,12 +58,10 @@ def configuration(
 def check(config: Config, within_seconds: float) -> list[Comparison]:
     """Compare, again and again until both sides are equal or the time is over."""
     assert config.sink is not None
-    settings = elasticsearch_settings(config.sink)
+    settings, dsn = elasticsearch_settings(config.sink), check_dsn(config.source.dsn)
     deadline = time.monotonic() + within_seconds
     while True:
-        results = [
-            *compare(config.source.dsn, settings, config.documents, config.sink.dead_letter_index)
-        ]
+        results = [*compare(dsn, settings, config.documents, config.sink.dead_letter_index)]
         left = deadline - time.monotonic()
         if all(result.equal for result in results) or left <= 0:
             return results

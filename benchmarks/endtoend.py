@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -25,8 +26,8 @@ def run(servers: Servers, rows: int) -> bool:
     _end_to_end(servers, "warm-up", rows)
     ratios, rates, prebuilt_rates = [], [], []
     for n in range(ROUNDS):
-        floor, _ = timed(lambda n=n: _prebuilt(servers, bodies, f"prebuilt-{n}"))  # type: ignore[misc]
-        ours, _ = timed(lambda n=n: _end_to_end(servers, f"ours-{n}", rows))  # type: ignore[misc]
+        floor, _ = timed(partial(_prebuilt, servers, bodies, f"prebuilt-{n}"))
+        ours, _ = timed(partial(_end_to_end, servers, f"ours-{n}", rows))
         ratios.append(floor / ours)
         rates.append(rows / ours)
         prebuilt_rates.append(rows / floor)

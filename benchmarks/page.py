@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks.world import ROUNDS, Servers, report, spread, timed
 from txid_sync.cursor import Cursor
 from txid_sync.model import Document, Limits
@@ -31,7 +33,7 @@ def run(servers: Servers, rows: int) -> bool:
     for _ in range(ROUNDS):
         copy_seconds, _ = timed(lambda: _copy(servers))
         for name, walk in (("stream", _stream), ("load", _load)):
-            seconds, cpu = timed(lambda walk=walk: walk(source, rows))  # type: ignore[misc]
+            seconds, cpu = timed(partial(walk, source, rows))
             ratios[name].append(copy_seconds / seconds)
             python.append(cpu / rows * 1e6)
     idle = _idle_milliseconds(source)

@@ -28,7 +28,7 @@ create table public.bench (
 """
 FILL = """
 insert into public.bench
-select g, g % 5000, (array['new', 'paid', 'sent'])[1 + g % 3], g * 1.25, g % 2 = 0,
+select g, g %% 5000, (array['new', 'paid', 'sent'])[1 + g %% 3], g * 1.25, g %% 2 = 0,
        timestamptz '2026-01-01' + g * interval '1 s', timestamptz '2026-02-01' + g * interval '1 s',
        repeat('words of a note ', 3), array['red', 'blue'], jsonb_build_object('a', g, 'b', 'x')
   from generate_series(%s, %s) g

@@ -46,9 +46,11 @@ class Log:
 
     def content(self) -> dict[Key, str]:
         """The table's rows as texts, by key."""
-        names = sql.SQL(", ").join([sql.SQL("t.{}::text").format(sql.Identifier(k)) for k in self.key])
-        query = sql.SQL("select array[{}], t::text from {} t").format(names, sql.SQL(self.table))
-        return {tuple(key): row for key, row in self.world.rows(query)}  # type: ignore[arg-type]
+        column = sql.SQL("t.{}::text")
+        names = sql.SQL(", ").join([column.format(sql.Identifier(name)) for name in self.key])
+        query = sql.SQL("select array[{}], t::text from {} t")
+        text = query.format(names, sql.SQL(self.table)).as_string(self.world.admin)
+        return {tuple(key): row for key, row in self.world.rows(text)}
 
 
     def read(self, known: set[int]) -> tuple[Seen, set[int]]:

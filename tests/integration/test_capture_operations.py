@@ -37,16 +37,16 @@ CASES: dict[str, tuple[str, set[tuple[str, ...]]]] = {
     ),
     "upsert that does nothing": ("insert into t values (5) on conflict do nothing", set()),
     "writable statement twice on one table": (
-        "with a as (update t set v = 'c' where id = 1 returning id),"
+        ("with a as (update t set v = 'c' where id = 1 returning id),"
         " b as (insert into t values (8) returning id), d as (delete from t where id = 2)"
-        " update t set v = 'd' where id = 3",
+        " update t set v = 'd' where id = 3"),
         keys(1, 2, 3, 8),
     ),
     "key change": ("update t set id = 100 where id = 1", keys(1, 100)),
     "key changes of many": ("update t set id = id + 1000", keys(1, 2, 3, 4, 5, *range(1001, 1006))),
     "swap of keys": (
-        "update t set id = -1 where id = 1; update t set id = 1 where id = 2;"
-        " update t set id = 2 where id = -1",
+        ("update t set id = -1 where id = 1; update t set id = 1 where id = 2;"
+        " update t set id = 2 where id = -1"),
         keys(1, 2, -1),
     ),
     "delete and insert of one key": (
@@ -56,56 +56,56 @@ CASES: dict[str, tuple[str, set[tuple[str, ...]]]] = {
         "begin; insert into t values (9); delete from t where id = 9; commit", keys(9)
     ),
     "savepoints": (
-        "begin; update t set v = 'x' where id = 1; savepoint a; update t set v = 'x' where id = 2;"
-        " rollback to a; update t set v = 'x' where id = 3; release a; commit",
+        ("begin; update t set v = 'x' where id = 1; savepoint a; update t set v = 'x' where id = 2;"
+        " rollback to a; update t set v = 'x' where id = 3; release a; commit"),
         keys(1, 3),
     ),
     "rollback": ("begin; update t set v = 'x'; rollback", set()),
     "exception block": (
-        "do $$ begin insert into t values (20); begin insert into t values (21);"
+        ("do $$ begin insert into t values (20); begin insert into t values (21);"
         " raise division_by_zero; exception when division_by_zero then null; end;"
-        " update t set v = 'e' where id = 2; end $$",
+        " update t set v = 'e' where id = 2; end $$"),
         keys(20, 2),
     ),
     "replica role": (
-        "set session_replication_role = replica; update t set v = 'x' where id = 1;"
+        ("set session_replication_role = replica; update t set v = 'x' where id = 1;"
         " update t set id = 50 where id = 2; delete from t where id = 3; insert into t values (51);"
-        " reset session_replication_role",
+        " reset session_replication_role"),
         keys(1, 2, 50, 3, 51),
     ),
     "rule instead": (
-        "create rule r as on delete to t do instead update t set v = 'gone' where id = old.id;"
-        " delete from t where id = 4",
+        ("create rule r as on delete to t do instead update t set v = 'gone' where id = old.id;"
+        " delete from t where id = 4"),
         keys(4),
     ),
     "view with an instead-of trigger": (
-        "create view w as select id, v from t;"
+        ("create view w as select id, v from t;"
         " create function f() returns trigger language plpgsql as"
         " 'begin update t set v = new.v where id = old.id; return new; end';"
         " create trigger g instead of update on w for each row execute function f();"
-        " update w set v = 'through the view' where id = 5",
+        " update w set v = 'through the view' where id = 5"),
         keys(5),
     ),
     "updatable view": ("create view w as select * from t; delete from w where id = 2", keys(2)),
     "trigger that changes the key": (
-        "create function f() returns trigger language plpgsql as"
+        ("create function f() returns trigger language plpgsql as"
         " 'begin new.id := new.id + 70; return new; end';"
         " create trigger g before update on t for each row execute function f();"
-        " update t set v = 'k' where id = 3",
+        " update t set v = 'k' where id = 3"),
         keys(3, 73),
     ),
     "trigger that writes the same table": (
-        "create function f() returns trigger language plpgsql as"
+        ("create function f() returns trigger language plpgsql as"
         " 'begin if pg_trigger_depth() < 2 then update t set v = v || 2 where id = new.id + 1;"
         " end if; return null; end';"
         " create trigger g after update on t for each row execute function f();"
-        " update t set v = 'k' where id = 3",
+        " update t set v = 'k' where id = 3"),
         keys(3, 4),
     ),
     "columns come and go": (
-        "update t set v = 'a' where id = 1; alter table t add w int default 3; update t set w = 4"
+        ("update t set v = 'a' where id = 1; alter table t add w int default 3; update t set w = 4"
         " where id = 2; alter table t drop v; update t set w = 5 where id = 3;"
-        " alter table t rename to z; update z set w = 6 where id >= 4; alter table z rename to t",
+        " alter table t rename to z; update z set w = 6 where id >= 4; alter table z rename to t"),
         keys(1, 2, 3, 4, 5),
     ),
 }

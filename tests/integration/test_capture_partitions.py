@@ -49,13 +49,13 @@ CASES = {
         keys((1, 1), (4, 4)),
     ),
     "replica role": (
-        "set session_replication_role = replica; update p set a = 16 where a = 2;"
-        " reset session_replication_role",
+        ("set session_replication_role = replica; update p set a = 16 where a = 2;"
+        " reset session_replication_role"),
         keys((2, 1), (16, 1)),
     ),
     "copy into a leaf by the parent": (
-        "create temp table s as select 7 as a, g as b from generate_series(1, 3) g;"
-        " insert into p select * from s",
+        ("create temp table s as select 7 as a, g as b from generate_series(1, 3) g;"
+        " insert into p select * from s"),
         keys((7, 1), (7, 2), (7, 3)),
     ),
 }
@@ -73,7 +73,8 @@ def test_F14_writes_to_partitions_log_their_keys(world: World, case: str) -> Non
 def test_W07_moves_by_merge_log_both_keys(world: World) -> None:
     """MERGE that moves rows between partitions logs where they were and where they are."""
     if world.admin.server_version < 150000:
-        pytest.raises(psycopg2.errors.SyntaxError, world.run, "merge into p using p s on false")
+        with pytest.raises(psycopg2.errors.SyntaxError):
+            world.run("merge into p using p s on false")
         return
     with watch(world, "p") as seen:
         world.run(

@@ -204,7 +204,7 @@ def test_an_owner_tracks_its_own_tables_only(world: World) -> None:
 
 
 def test_an_owner_adds_partitions_without_rights_on_our_schema(world: World) -> None:
-    """EXECUTE on the capture function is given to the table's owner; a new one by tracking again."""
+    """The table's owner has EXECUTE on the capture function; a new owner by tracking again."""
     owner = connect(world, "owner")
     execute(owner, "create table theirs.p (id int primary key) partition by range (id)")
     world.track("theirs.p")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.capture import keys, log_of, watch
+from tests.integration.capture import keys, watch
 from tests.integration.streams import World, execute, world_of
 from tests.support import eventually
 from txid_sync import schema
@@ -193,8 +193,8 @@ def test_track_gives_up_with_a_message(world: World) -> None:
         schema.track(world.admin, "t", retry_for_seconds=0.1)
     assert refused.value.hint
     holder.rollback()
+    execute(holder, "select 1")
     with pytest.raises(UsageError, match="inside a transaction"):
-        execute(holder, "select 1")
         schema.track(holder, "t")
 
 
@@ -235,6 +235,12 @@ def test_prune_deletes_in_batches_and_marks_what_went(world: World) -> None:
     assert world.rows(prune, txids[5], 100) == [(2,)]
     assert world.rows(mark) == [(txids[4],)]
     assert world.rows("select min(txid), count(*) from txid_sync.log_1") == [(txids[5], 5)]
+    session = world.session()
+    execute(session, prune, txids[5], 100)
+    with session.cursor() as cursor:
+        cursor.execute("select txid_current_if_assigned()")
+        assert cursor.fetchall() == [(None,)], "with nothing to do it takes no txid"
+    session.rollback()
     # What was committed late lies below the mark.
     world.run("insert into txid_sync.log_1 (txid, seq, items) values (%s, 0, 0)", txids[0])
     assert world.rows(prune, txids[5], 100) == [(1,)]
@@ -273,7 +279,8 @@ def test_the_demo_schema_may_be_applied_again(world: World) -> None:
     before = triggers(world), world.rows("select * from items")
     apply_demo(world)
     assert before == (triggers(world), world.rows("select * from items"))
-    assert [row[0] for row in world.rows("select relation::text from txid_sync.tracked order by id")] == [
+    tracked = world.rows("select relation::text from txid_sync.tracked order by id")
+    assert [name for (name,) in tracked] == [
         "items", "codes", "stock", "notes", "measurements", "orders", "order_lines"
     ]  # fmt: skip
 

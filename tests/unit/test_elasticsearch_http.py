@@ -32,7 +32,9 @@ def test_nodes_are_told_without_their_login(url: str, nodes: list[str]) -> None:
     assert ElasticsearchSettings(url).nodes == nodes
 
 
-@pytest.mark.parametrize("url", ["", "a:9200", "ftp://u:s3cret@a", "http://", "http://u:s3cret@a:x"])
+@pytest.mark.parametrize(
+    "url", ["", "a:9200", "ftp://u:s3cret@a", "http://", "http://u:s3cret@a:x"]
+)
 def test_a_url_of_another_form_is_refused(url: str) -> None:
     """With a usage error that does not repeat it: it may hold a password."""
     with pytest.raises(UsageError) as caught:

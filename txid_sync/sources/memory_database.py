@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from txid_sync.errors import SourceUnavailable
 from txid_sync.snapshot import Snapshot
@@ -140,7 +141,8 @@ class MemoryDatabase:
 
     def alter(self, name: str, **fields: object) -> None:
         """Change a table's definition, as DDL would."""
-        new = (replace(t, **fields) if t.name == name else t for t in self.state.tables)  # type: ignore[arg-type]
+        changed: dict[str, Any] = fields
+        new = (replace(t, **changed) if t.name == name else t for t in self.state.tables)
         self.change(tables=tuple(new))
 
     # -- durability -------------------------------------------------------------------------

@@ -196,7 +196,7 @@ class PostgresSource(Source):
         if row["pruned_txid"] is not None and cursor.overtaken_by(row["pruned_txid"]):
             raise Discontinuity(f"the log of {at.table} was pruned up to {row['pruned_txid']}")
         last = Position(at.table, *row["last"]) if row["last"] else None
-        full = row["entries"] == parameters["limit"]
+        full = row["entries"] >= parameters["limit"]
         after = cursor.after(cursor.window.until, last, full, rest)
         stream = StreamPage(page, after, row["truncated"], cursor.window.until.clock)
         return Reading(_identity(row), Snapshot.parse(row["snapshot"]).clock, stream)

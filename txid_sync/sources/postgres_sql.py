@@ -54,22 +54,30 @@ class Statements:
     probe: sql.Composable
 
 
+# For keys that come from the table or its log, and whose types are plain: equal keys have one
+# image, and their text needs no escape.  Ids given from outside may be written in other ways.
+_PLAIN = {
+    "image_match": SQL("true"),
+    "id_json": SQL("id"),
+    "quote": SQL('"'),
+    "now": SQL(QUERIES["now"]).format(quote=SQL('"')),
+}
+
+
 def compose(table: Table, ordinal: int) -> Statements:
     """Put the names of one table into the blocks."""
     blocks = _blocks(table)
-    # Keys from the log that are plain have the image of the row's key; ids given from outside
-    # may not be written as keys are.
-    plain = all(column.plain for column in table.key)
-    documents = _format("documents", {**blocks, "image_match": SQL("true")} if plain else blocks)
-    ids = _format("ids", blocks)
-    stream_keys = _format("stream_keys", blocks)
-    after = {**blocks, "after": blocks["key_after"]}
-    first = {**blocks, "after": SQL("true")}
+    own = {**blocks, **_PLAIN} if all(column.plain for column in table.key) else blocks
+    documents = _documents(table.document, own)
+    ids = _format("ids", own)
+    stream_keys = _format("stream_keys", own)
+    after = {**own, "after": blocks["key_after"]}
+    first = {**own, "after": SQL("true")}
     return Statements(
         table=table,
         page=stream_keys + documents,
         page_ids=stream_keys + ids,
-        lookup=_format("lookup_keys", blocks) + _format("documents", blocks),
+        lookup=_format("lookup_keys", blocks) + _documents(table.document, blocks),
         cast_key=_format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]}),
         load=_format("load", after),
         load_first=_format("load", first),
@@ -110,6 +118,11 @@ def _format(block: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
     return SQL(QUERIES[block]).format(**blocks)
 
 
+def _documents(document: Document, blocks: dict[str, sql.Composable]) -> sql.Composable:
+    row = _format("row_columns" if document.columns else "row", blocks)
+    return _format("documents", {**blocks, "row": row})
+
+
 def _blocks(table: Table) -> dict[str, sql.Composable]:
     document, key = table.document, table.key
     numbers = range(1, len(key) + 1)
@@ -124,13 +137,12 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
     plain = all(column.plain for column in key)
     qualified = name(table.schema, table.name)
     return {
-        "now": SQL(QUERIES["now"]).format(),
+        "now": SQL(QUERIES["now"]).format(quote=SQL("")),
         "identity": identity(),
         "table": qualified,
         "log": name("txid_sync", table.log),
         "log_keys": SQL(", ").join(log_keys),
-        "entry_keys": SQL(", ").join([SQL("u.{}").format(k) for k in log_keys]),
-        "row_keys": SQL(", ").join([SQL("r.{}").format(k) for k in log_keys]),
+        "entry_keys": SQL(", ").join([SQL(QUERIES["entry_key"]).format(key=k) for k in log_keys]),
         "entry_id": _id(log_keys, key),
         "row_id": _id(row, key),
         "key_casts": SQL(", ").join(casts),
@@ -143,6 +155,8 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
         "key_after": _after(row, key),
         "order": SQL(", ").join(row),
         "id_fits": _fits(key),
+        "id_json": SQL("to_json(id)::text"),
+        "quote": SQL(""),
         "image_match": SQL("{} = w.id").format(_id(row, key)),
         "distinct": SQL(", ").join(log_keys) if plain else SQL("id"),
         "row_json": row_json,

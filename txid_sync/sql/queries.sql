@@ -75,22 +75,24 @@ case when exists (select from {log} where txid = any (%(xip)s::bigint[]) and txi
      then {ordinal} end
 
 -- now --
--- The statement's own snapshot: every version in the page is its clock.  `rest` is what follows an
--- id in an action line.
+-- The statement's own snapshot: every version in the page is its clock.  The lines are what follows
+-- an id in an action.
 now as materialized (
-  select snapshot, version, lsn, unassigned,
-         ',"version":' || version || ',"version_type":"external_gte"}}}}' || E'\n' as rest
+  select snapshot, version, lsn, unassigned, line as delete_line, line || E'\n' as index_line
     from (select txid_current_snapshot()::text as snapshot,
                  (%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
                    - (select count(*) from txid_snapshot_xip(txid_current_snapshot())) as version,
                  pg_current_wal_insert_lsn()::text as lsn,
                  txid_current_if_assigned() is null as unassigned) s
+   cross join lateral (
+         select '{quote},"version":' || version || ',"version_type":"external_gte"}}}}' as line) l
 )
 
 -- stream_keys --
 -- The next %(limit)s entries of the window in the order (txid, seq, item): whole log rows are
--- chosen by their counts, without touching the arrays, and only these are unnested.  Two ordered,
--- limited arms, never an `or`.  A truncation is a row without items; it stands as item 0.
+-- chosen by their counts, without touching the arrays, and only these are unnested; the last one
+-- may be cut.  Two ordered, limited arms, never an `or`.  A truncation is a row without items; it
+-- stands as item 0.
 with {now},
 log_rows as materialized (
   select arms.*, sum(items) over (order by txid, seq) - items as items_before
@@ -110,26 +112,32 @@ log_rows as materialized (
    order by txid, seq
    limit %(limit)s + 1
 ),
-entries as materialized (
-  select r.txid, r.seq, coalesce(u.item, 0) as item, {entry_keys}
+chosen as materialized (
+  select r.*,
+         case when (txid, seq) = (%(at_txid)s, %(at_seq)s) then %(at_item)s else 0 end as first,
+         least(items, %(limit)s::bigint + %(at_item)s - items_before) as last
     from log_rows r
-    left join lateral unnest({row_keys}) with ordinality as u({log_keys}, item) on true
-   where r.items_before < %(limit)s::bigint + %(at_item)s
-     and (r.txid, r.seq, coalesce(u.item, 0)) > (%(at_txid)s, %(at_seq)s, %(at_item)s)
-   order by r.txid, r.seq, coalesce(u.item, 0)
-   limit %(limit)s
+   where items_before < %(limit)s::bigint + %(at_item)s
+     and not (items = 0 and (txid, seq) = (%(at_txid)s, %(at_seq)s))
 ),
 wanted as materialized (
   select distinct on ({distinct}) *
-    from (select {entry_id} collate "C" as id, {log_keys} from entries where item > 0) k
+    from (select {entry_id} collate "C" as id, {log_keys}
+            from (select {entry_keys} from chosen r where items > 0) e) k
    order by {distinct}
 ),
 place as (
-  select (select count(*) from entries) as entries,
-         (select array[txid, seq, item] from entries order by txid desc, seq desc, item desc
-           limit 1) as last,
-         exists (select from entries where item = 0) as truncated
+  select coalesce(sum(case when items = 0 then 1 else last - first end), 0) as entries,
+         (select array[txid, seq, last] from chosen where items = 0 or last > first
+           order by txid desc, seq desc limit 1) as last,
+         coalesce(bool_or(items = 0), false) as truncated
+    from chosen
 )
+
+-- entry_key --
+-- The keys of a log row, cut to the entries of this page; most rows are whole, and not sliced.
+unnest(case when r.first = 0 and r.last = r.items then r.{key}
+            else r.{key}[r.first + 1 : r.last] end) as {key}
 
 -- lookup_keys --
 -- Single documents by id; the key's columns as texts come beside it.
@@ -150,8 +158,7 @@ place as (select 0 as entries, null::bigint[] as last, false as truncated)
     from wanted w
     left join lateral (
       select replace({row_json}::text, E'\n', ' ') as json
-        from (select * from {table} t
-               where {key_match} and {image_match} and ({condition})) t {row_source}
+        from {row}
     ) d on true
 )
 select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, identity.*,
@@ -161,12 +168,20 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, iden
  cross join ({identity}) identity
  cross join lateral (
    select string_agg(coalesce(
-            '{{"index":{{"_id":' || to_json(id)::text || now.rest || json || E'\n',
-            '{{"delete":{{"_id":' || to_json(id)::text || now.rest), '')
-            filter (where {id_fits}) as body,
+            '{{"index":{{"_id":{quote}' || {id_json} || now.index_line || json,
+            '{{"delete":{{"_id":{quote}' || {id_json} || now.delete_line), E'\n')
+            filter (where {id_fits}) || E'\n' as body,
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits} and json is not null) as long_ids
      from found) body
+
+-- row --
+-- The row of a key, as it is: its JSON is made of the stored tuple itself.
+{table} t where {key_match} and {image_match} and ({condition})
+
+-- row_columns --
+-- The row of a key, cut to the columns of the document.
+(select * from {table} t where {key_match} and {image_match} and ({condition})) t {row_source}
 
 -- ids --
 -- The same place of the window without its documents, for a page that cannot be built.
@@ -185,8 +200,8 @@ select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*, l
  cross join ({identity}) identity
  cross join lateral (
    select count(*) as entries,
-          string_agg('{{"index":{{"_id":' || to_json(id)::text || now.rest || json || E'\n', '')
-            filter (where {id_fits}) as body,
+          string_agg('{{"index":{{"_id":{quote}' || {id_json} || now.index_line || json, E'\n')
+            filter (where {id_fits}) || E'\n' as body,
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits}) as long_ids
      from (select {row_id} as id, replace({row_json}::text, E'\n', ' ') as json

@@ -185,7 +185,8 @@ $$;
 -- Delete at most `batch` rows below txid `bound` from a log; gives their number.  The mark moves to
 -- the greatest txid that was really deleted, in the same transaction, so that readers know.  It
 -- starts at the mark, for the index is full of dead entries before it; what was committed late lies
--- there, and is taken when there is nothing else to do, and now and then.
+-- there, and is taken when there is nothing else to do, and now and then.  If there is nothing at
+-- all it takes no lock and no txid, so that an idle cluster stays idle.
 create or replace function txid_sync.prune(relation regclass, bound bigint, batch integer)
 returns bigint language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
@@ -194,19 +195,31 @@ declare
   pass text := 'with gone as (delete from txid_sync.%I where ctid = any (array(
     select ctid from txid_sync.%1$I where txid >= $1 and txid < $2 order by txid, seq limit $3
     )) returning txid) select count(*), max(txid) from gone';
+  probe text := 'select exists (select from txid_sync.%I where txid >= $1 and txid < $2)';
   deleted bigint;
   late bigint;
   greatest_txid bigint;
+  any_rows boolean;
 begin
   select * into entry from txid_sync.tracked t
    where t.relation = prune.relation
-     and t.system_identifier = (select system_identifier from pg_control_system()) for update;
+     and t.system_identifier = (select system_identifier from pg_control_system());
   if entry.id is null then
     raise exception '% is not tracked, or its log comes from another cluster', relation
       using errcode = 'object_not_in_prerequisite_state',
             hint = format('select txid_sync.track(%L), as its owner', relation);
   end if;
   pass := format(pass, entry.log);
+  probe := format(probe, entry.log);
+  execute probe into any_rows using entry.pruned_txid, bound;
+  if not any_rows then
+    execute probe into any_rows using 0::bigint, least(entry.pruned_txid, bound);
+  end if;
+  if not any_rows then
+    return 0;
+  end if;
+  select t.pruned_txid into entry.pruned_txid from txid_sync.tracked t where t.id = entry.id
+     for update;
   execute pass into deleted, greatest_txid using entry.pruned_txid, bound, batch;
   if deleted = 0 or (deleted < batch and random() < 0.05) then
     execute pass into late using 0::bigint, least(entry.pruned_txid, bound), batch - deleted;
