@@ -115,8 +115,9 @@ do $$
 declare
   demo regclass;
 begin
-  foreach demo in array array['public.items', 'public.codes', 'public.stock', 'public.notes',
-                              'public.measurements', 'public.orders', 'public.order_lines']::regclass[]
+  foreach demo in array array[
+    'public.items', 'public.codes', 'public.stock', 'public.notes', 'public.measurements',
+    'public.orders', 'public.order_lines']::regclass[]
   loop
     if not exists (select from pg_trigger where tgrelid = demo and tgname = 'count_version') then
       execute format('create trigger count_version before update on %s for each row '

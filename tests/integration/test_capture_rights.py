@@ -122,6 +122,7 @@ def test_nobody_else_can_hang_our_function_on_a_table(world: World) -> None:
 
 SHADOWS = """
 create schema evil;
+grant usage on schema evil to public;
 create function evil.run() returns int language plpgsql security invoker as
   'begin insert into public.stolen values (current_user); return 1; end';
 create function evil.nextval(text) returns bigint language sql as 'select evil.run()::bigint';
@@ -129,8 +130,8 @@ create function evil.nextval(regclass) returns bigint language sql as 'select ev
 create function evil.txid_current() returns bigint language sql as 'select evil.run()::bigint';
 create function evil.equal(text, text) returns bool language sql as 'select evil.run() > 0';
 create operator evil.= (leftarg = text, rightarg = text, function = evil.equal);
-create function evil.between(bigint, bigint) returns bool language sql as 'select evil.run() > 0';
-create operator evil.>= (leftarg = bigint, rightarg = bigint, function = evil.between);
+create function evil.least(bigint, int) returns bool language sql as 'select evil.run() > 0';
+create operator evil.>= (leftarg = bigint, rightarg = int, function = evil.least);
 create function evil.differ(record, record) returns bool language plpgsql as
   'begin return evil.run() < 0; end';
 create operator evil.*<> (leftarg = record, rightarg = record, function = evil.differ);

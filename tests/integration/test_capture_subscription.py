@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.capture import keys, watch
-from tests.integration.streams import World, world_of
+from tests.integration.streams import world_of
 from tests.support import Database, eventually
 from txid_sync import schema
 from txid_sync.dev.postgres import PostgresServer
@@ -28,7 +28,7 @@ def database(server: PostgresServer, name: str) -> Database:
 
 
 def test_row_capture_sees_what_a_subscription_writes(server: PostgresServer) -> None:
-    """Copied and replicated rows, key changes and TRUNCATE are logged, though the role is replica."""
+    """Copied and replicated rows, key changes and TRUNCATE are logged."""
     table = "create table t (id int primary key, v text)"
     origin, copy = database(server, "origin"), database(server, "copy")
     with world_of(origin) as source, world_of(copy) as world:

@@ -323,7 +323,7 @@ class PostgresSource(Source):
             DeadLetter(name, id, row["version"], f"id is longer than {MAX_ID_BYTES} bytes")
             for id in row["long_ids"] or ()
         )
-        body = row["body"] or b""
+        body = row["body"] + b"\n" if row["body"] else b""
         self._sizes[name].learn(row["documents"], len(body))
         return Page(
             document=name, body=body, documents=row["documents"], version=row["version"],

@@ -54,20 +54,10 @@ class Statements:
     probe: sql.Composable
 
 
-# For keys that come from the table or its log, and whose types are plain: equal keys have one
-# image, and their text needs no escape.  Ids given from outside may be written in other ways.
-_PLAIN = {
-    "image_match": SQL("true"),
-    "id_json": SQL("id"),
-    "quote": SQL('"'),
-    "now": SQL(QUERIES["now"]).format(quote=SQL('"')),
-}
-
-
 def compose(table: Table, ordinal: int) -> Statements:
     """Put the names of one table into the blocks."""
     blocks = _blocks(table)
-    own = {**blocks, **_PLAIN} if all(column.plain for column in table.key) else blocks
+    own = {**blocks, **_plain(table.key)} if _is_plain(table.key) else blocks
     documents = _documents(table.document, own)
     ids = _format("ids", own)
     stream_keys = _format("stream_keys", own)
@@ -86,6 +76,27 @@ def compose(table: Table, ordinal: int) -> Statements:
         fingerprint=blocks["fingerprint"],
         probe=_format("probe_log", {**blocks, "ordinal": Literal(ordinal)}),
     )
+
+
+def _is_plain(key: Sequence[KeyColumn]) -> bool:
+    return all(column.plain for column in key)
+
+
+def _plain(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
+    """Blocks for keys of plain types that come from the table or its log: equal keys have one
+    image, and their text needs no escape.  (Ids given from outside may be written otherwise.)"""
+    log_keys = [name(f"k{n}") for n in range(1, len(key) + 1)]
+    quote = SQL('"')
+    return {
+        "image_match": SQL("true"),
+        "id_json": SQL("id"),
+        "id_fits": SQL("true"),
+        "quote": quote,
+        "now": SQL(QUERIES["now"]).format(quote=quote),
+        "distinct": SQL(", ").join(log_keys),
+        "wanted_columns": SQL(", ").join(log_keys),
+        "wanted_id": _id([SQL("w.{}").format(k) for k in log_keys], key),
+    }
 
 
 def identity() -> sql.Composable:
@@ -134,7 +145,6 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
     ]
     texts = SQL(", ").join([SQL("{}::text").format(column) for column in row])
     row_json, row_source = _row(document)
-    plain = all(column.plain for column in key)
     qualified = name(table.schema, table.name)
     return {
         "now": SQL(QUERIES["now"]).format(quote=SQL("")),
@@ -143,7 +153,10 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
         "log": name("txid_sync", table.log),
         "log_keys": SQL(", ").join(log_keys),
         "entry_keys": SQL(", ").join([SQL(QUERIES["entry_key"]).format(key=k) for k in log_keys]),
-        "entry_id": _id(log_keys, key),
+        "wanted_columns": SQL('{} collate "C" as id, {}').format(
+            _id(log_keys, key), SQL(", ").join(log_keys)
+        ),
+        "wanted_id": SQL("w.id"),
         "row_id": _id(row, key),
         "key_casts": SQL(", ").join(casts),
         "key_parameters": SQL(", ").join([SQL(f"%(k{n})s::text[]") for n in numbers]),
@@ -154,11 +167,11 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
         ),
         "key_after": _after(row, key),
         "order": SQL(", ").join(row),
-        "id_fits": _fits(key),
+        "id_fits": SQL("octet_length(id) <= 512"),
         "id_json": SQL("to_json(id)::text"),
         "quote": SQL(""),
         "image_match": SQL("{} = w.id").format(_id(row, key)),
-        "distinct": SQL(", ").join(log_keys) if plain else SQL("id"),
+        "distinct": SQL("id"),
         "row_json": row_json,
         "row_source": row_source,
         "condition": SQL(percent(document.where) or "true"),
@@ -192,11 +205,6 @@ def _id(columns: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Comp
     if len(parts) > 1:
         return SQL("({})").format(SQL(" || ',' || ").join(parts))
     return parts[0] if key[0].plain else SQL(r"coalesce(nullif({}, ''), '\0')").format(parts[0])
-
-
-def _fits(key: Sequence[KeyColumn]) -> sql.Composable:
-    """Whether an id is within the sink's limit; ids of short types always are."""
-    return SQL("true" if all(column.plain for column in key) else "octet_length(id) <= 512")
 
 
 def _after(row: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Composable:

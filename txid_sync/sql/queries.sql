@@ -122,7 +122,7 @@ chosen as materialized (
 ),
 wanted as materialized (
   select distinct on ({distinct}) *
-    from (select {entry_id} collate "C" as id, {log_keys}
+    from (select {wanted_columns}
             from (select {entry_keys} from chosen r where items > 0) e) k
    order by {distinct}
 ),
@@ -154,7 +154,7 @@ place as (select 0 as entries, null::bigint[] as last, false as truncated)
 -- different (citext, numeric) are different documents.  The row's JSON is mentioned once, because it
 -- would be built for each mention: without a row the index action is null.
 , found as (
-  select w.id, d.json
+  select {wanted_id} as id, d.json
     from wanted w
     left join lateral (
       select replace({row_json}::text, E'\n', ' ') as json
@@ -170,7 +170,7 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, iden
    select string_agg(coalesce(
             '{{"index":{{"_id":{quote}' || {id_json} || now.index_line || json,
             '{{"delete":{{"_id":{quote}' || {id_json} || now.delete_line), E'\n')
-            filter (where {id_fits}) || E'\n' as body,
+            filter (where {id_fits}) as body,
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits} and json is not null) as long_ids
      from found) body
@@ -186,7 +186,7 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, iden
 -- ids --
 -- The same place of the window without its documents, for a page that cannot be built.
 select now.snapshot, now.version, now.lsn, now.unassigned, place.*, identity.*,
-       (select array_agg(id) from wanted) as ids,
+       (select array_agg({wanted_id}) from wanted w) as ids,
        {fingerprint} as fingerprint, {pruned} as pruned_txid
   from now cross join place cross join ({identity}) identity
 
@@ -201,7 +201,7 @@ select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*, l
  cross join lateral (
    select count(*) as entries,
           string_agg('{{"index":{{"_id":{quote}' || {id_json} || now.index_line || json, E'\n')
-            filter (where {id_fits}) || E'\n' as body,
+            filter (where {id_fits}) as body,
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits}) as long_ids
      from (select {row_id} as id, replace({row_json}::text, E'\n', ' ') as json
