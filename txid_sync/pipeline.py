@@ -192,15 +192,19 @@ class Pipeline:
         return busy
 
     def _step(self) -> bool:
-        self._keeper.check_catalog(self._clock, self._options.catalog_interval_seconds)
+        self._check_catalog()
         self._collect(wait=self._flights.full)
         if self._flights.full or self._read():
             return True
         if self._flights.head:
             self._collect(wait=True)
             return True
+        self._check_catalog()
         self._keeper.settled()
         return False
+
+    def _check_catalog(self) -> None:
+        self._keeper.check_catalog(self._clock, self._options.catalog_interval_seconds)
 
     def _read(self) -> bool:
         """Read and send one page: of the stream, and of a load or sweep, in turns."""
