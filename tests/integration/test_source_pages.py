@@ -275,6 +275,35 @@ def test_a_pruned_log_is_noticed(world: World) -> None:
         drain(source, cursor, 1)
 
 
+def test_a_log_of_another_cluster_is_emptied_at_the_first_cursor(world: World) -> None:
+    """A restored database brings log rows and a mark of another cluster: they count for nothing."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    world.run("insert into public.t values (1)")
+    world.run("update txid_sync.tracked set system_identifier = 7, pruned_txid = 1000000000")
+    source = world.source(T)
+    cursor, _ = source.begin()
+    assert drain(source, cursor)[1] == []
+    world.run("insert into public.t values (2)")
+    assert [a.id for a in drain(source, cursor)[1]] == ["2"]
+
+
+def test_pruning_never_overtakes_a_cursor_that_begins_now(world: World) -> None:
+    """Beside a long transaction the mark stays below its txid, so that fresh cursors can go on."""
+    world.run("create table public.t (id int primary key)")
+    world.track("public.t")
+    source = world.source(T)
+    old = world.session()
+    execute(old, "insert into public.t values (1)")
+    for n in range(2, 6):
+        world.run("insert into public.t values (%s)", n)
+    world.run("select txid_sync.prune('public.t', %s, 1000)", source.clock() + 100)
+    cursor, _ = source.begin()
+    world.run("insert into public.t values (9)")
+    old.commit()
+    assert {a.id for a in drain(source, cursor)[1]} == {"1", "9"}
+
+
 def test_a_statement_timeout_halves_the_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that takes too long is asked for again with fewer keys until it fits."""
     monkeypatch.setattr(postgres_session, "STATEMENT_TIMEOUT_SECONDS", 1)

@@ -102,6 +102,9 @@ class PostgresSource(Source):
     def begin(self) -> tuple[Cursor, int]:
         """A first cursor that has passed the gate."""
         self.connect()
+        for statements in self._statements.values():
+            if statements.table.foreign_log:
+                self._session.run(QUERIES["rebind"], {"relation": statements.table.relation})
         row = self._session.row(QUERIES["begin"])
         snapshot, gate = Snapshot.parse(row["snapshot"]), Gate(self._session, row["lsn"])
         deadline = time.monotonic() + GATE_SECONDS

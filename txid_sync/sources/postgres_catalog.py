@@ -39,8 +39,9 @@ def find_table(session: Session, document: Document) -> Table:
         )
     key = tuple(KeyColumn(c["name"], c["type"], c["plain"], c["operator_schema"]) for c in columns)
     return Table(
-        document, table["relation"], table["schema"], table["name"], entry["id"], entry["log"], key
-    )
+        document, table["relation"], table["schema"], table["name"], entry["id"], entry["log"], key,
+        entry["foreign_log"],
+    )  # fmt: skip
 
 
 def check_triggers(session: Session, table: Table) -> None:

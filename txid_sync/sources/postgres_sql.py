@@ -26,7 +26,7 @@ class KeyColumn:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A tracked table as the catalog shows it."""
+    """A tracked table as the catalog shows it; `foreign_log`: another cluster wrote its log."""
 
     document: Document
     relation: str
@@ -35,6 +35,7 @@ class Table:
     tracked_id: int
     log: str
     key: tuple[KeyColumn, ...]
+    foreign_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)

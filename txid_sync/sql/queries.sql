@@ -51,6 +51,12 @@ select txid_current_snapshot()::text as snapshot
 -- begin --
 select txid_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn
 
+-- rebind --
+-- Empty the log of a table that another cluster wrote, before the first snapshot is taken.
+begin read write;
+select txid_sync.rebind(%(relation)s::oid::regclass);
+commit
+
 -- flushed --
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
 
@@ -228,7 +234,8 @@ select c.oid::text as relation, n.nspname as schema, c.relname as name
 
 -- tracked --
 -- How a table is captured; no row if it is not.
-select id, log, key::text[] as key, capture, system_identifier::text as system_identifier
+select id, log, key::text[] as key, capture,
+       system_identifier <> (select system_identifier from pg_control_system()) as foreign_log
   from txid_sync.tracked
  where relation = %(relation)s::oid
 

@@ -209,6 +209,8 @@ begin
       using errcode = 'object_not_in_prerequisite_state',
             hint = format('select txid_sync.track(%L), as its owner', relation);
   end if;
+  -- A mark above a transaction in progress would overtake every cursor that begins meanwhile.
+  bound := least(bound, txid_snapshot_xmin(txid_current_snapshot()));
   pass := format(pass, entry.log);
   probe := format(probe, entry.log);
   execute probe into any_rows using entry.pruned_txid, bound;
