@@ -4,7 +4,7 @@ PYTHON := python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench clean
+.PHONY: help setup test lint demo bench chaos clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: setup ## Throw-away servers, a load and a live view of the pipeline
 
 bench: setup ## Measure throughput (benchmarks/)
 	$(BIN)/python -m benchmarks
+
+chaos: setup ## The fuzz in its long form: SECONDS=120 SEED=... (both optional)
+	$(BIN)/python -m tests.chaos.fuzz --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove .venv and everything that tools leave behind
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -13,10 +13,15 @@ import random
 import signal
 import threading
 
+from txid_sync.scripts import find_dependencies
+
+find_dependencies()
+
 import click
 
 from txid_sync import logs, ui
-from txid_sync.cli import DEBUG, Script
+from txid_sync.cli import Script
+from txid_sync.commands import DEBUG
 from txid_sync.commands.options import option
 from txid_sync.config import Given, parse, read_secret
 from txid_sync.runner import run_until_stopped

@@ -9,7 +9,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from tests.conftest import Database
+from txid_sync.dev import PostgresServer
 from txid_sync.mapping import ALIASES, TYPES
 from txid_sync.model import Ack, Column, Document, Page, Schema
 from txid_sync.sinks.elasticsearch import ElasticsearchSettings, ElasticsearchSink
@@ -103,9 +103,9 @@ TOO_MUCH = {
 
 
 @pytest.fixture(scope="module")
-def connection(database: Database) -> Iterator[psycopg2.extensions.connection]:
+def connection(postgres_server: PostgresServer) -> Iterator[psycopg2.extensions.connection]:
     """A session whose types and settings are thrown away with it."""
-    with closing(psycopg2.connect(database.dsn)) as opened:
+    with closing(postgres_server.connect()) as opened:
         opened.autocommit = True
         with opened.cursor() as cursor:
             cursor.execute("set time zone 'UTC'")

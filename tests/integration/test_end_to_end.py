@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.integration.streams import World, world_of
+from tests.integration.streams import World, execute, world_of
+from tests.support import eventually
 from txid_sync.daemon import Daemon, DaemonOptions
 from txid_sync.errors import SourceUnavailable, TakenOver, Unavailable
 from txid_sync.model import Document, Limits, Page, clock_of, epoch_of
@@ -200,6 +202,39 @@ def test_B03_a_load_goes_on_where_it_was(place: Place) -> None:
     place.run(second)
     place.assert_equal()
     assert second.status().acknowledged_documents <= 600
+
+
+def test_B02_a_transaction_open_during_the_load_arrives_afterwards(place: Place) -> None:
+    """What commits while the load runs, or after it, arrives by the stream; nothing goes back."""
+    place.world.run("insert into public.t select g, 'old', 1 from generate_series(1, 200) g")
+    writer = place.world.session()
+    execute(writer, "update public.t set v = 'new' where id in (1, 100, 200)")
+    execute(writer, "insert into public.t values (1000, 'new', 1)")
+    execute(writer, "delete from public.t where id = 50")
+    pipeline = place.pipeline(size=20)
+    pipeline.start()
+    for _ in range(6):
+        pipeline.step()
+    writer.commit()
+    place.run(pipeline)
+    place.assert_equal()
+
+
+def test_A13_a_change_after_a_rest_arrives_within_the_poll_interval(place: Place) -> None:
+    """Polling slows down while nothing happens, and the next change is still there in a second."""
+    pipeline, stop = place.pipeline(), threading.Event()
+    thread = threading.Thread(target=Daemon(pipeline, DaemonOptions(), stop).run)
+    thread.start()
+    try:
+        stop.wait(2.0)
+        place.world.run("insert into public.t values (1, 'x', 1)")
+        begun = time.monotonic()
+        eventually(lambda: "1" in place.index(), timeout_seconds=10)
+        assert time.monotonic() - begun < 2.0
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_B05_a_lost_connection_is_made_again(place: Place) -> None:

@@ -24,7 +24,7 @@ LEAN = {
 
 def expected(place: Place, statement: str) -> dict[str, Any]:
     """Rows as documents, by id."""
-    return {id: document for id, document in place.sql(statement)}
+    return dict(place.sql(statement))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -78,7 +78,9 @@ def test_memory_stays_bounded(
         path = f"/{place.prefix}{name}"
         elasticsearch_server.request("PUT", path, {"mappings": LEAN})
     place.sql("truncate shop.orders")
-    place.sql("insert into shop.orders select i, repeat('x', 100) from generate_series(1, 1000000) i")
+    place.sql(
+        "insert into shop.orders select i, repeat('x', 100) from generate_series(1, 1000000) i"
+    )
     place.run("init")
     figures = {}
     for what in ("load of 1,000,000 rows", "one transaction of 500,000 rows"):

@@ -22,7 +22,7 @@ def world(database: Any) -> Iterator[World]:
         yield world
 
 
-def test_a_poisoned_row_becomes_a_dead_letter(world: World) -> None:
+def test_B14_a_poisoned_row_becomes_a_dead_letter(world: World) -> None:
     """A row that PostgreSQL cannot turn into a document is named; all others of its page arrive."""
     world.run("create table public.t (id int primary key, v text)")
     world.track("public.t")
@@ -242,7 +242,7 @@ def test_a_changed_catalog_changes_the_fingerprint(world: World) -> None:
         before = now()
 
 
-def test_missing_things_are_named(world: World) -> None:
+def test_B14_missing_things_are_named(world: World) -> None:
     """No table, not tracked, no such column, triggers disabled: one clear message each."""
     world.run("create table public.t (id int primary key)")
     with pytest.raises(PreconditionError, match=r"public.nothing of document n does not exist"):
@@ -255,6 +255,26 @@ def test_missing_things_are_named(world: World) -> None:
     world.run("alter table public.t disable trigger user")
     with pytest.raises(PreconditionError, match="not captured"):
         world.source(T)
+
+
+def test_A03_the_session_is_pinned_whatever_the_defaults_are(world: World) -> None:
+    """Defaults of the database change neither isolation nor what a row looks like."""
+    world.run("create table public.t (id int primary key, at timestamptz, d interval, f float8)")
+    world.track("public.t")
+    world.run("insert into public.t values (1, '2026-01-02 03:04:05+00', '1 mon 2 s', 0.1)")
+    plain = world.source(T)
+    before = plain.load("t", None, 1, Limits()).page.body.splitlines()[1]
+    for setting in (
+        "default_transaction_isolation = serializable", "timezone = 'Asia/Tokyo'",
+        "datestyle = 'German'", "intervalstyle = 'iso_8601'", "extra_float_digits = -15",
+        "search_path = 'x'", "row_security = on", "default_transaction_read_only = off",
+    ):  # fmt: skip
+        world.run(f'alter database "{world.database.name}" set {setting}')
+    changed = world.source(T)
+    assert changed.load("t", None, 1, Limits()).page.body.splitlines()[1] == before
+    session = changed._session
+    assert session.row("show transaction_isolation") == {"transaction_isolation": "read committed"}
+    assert session.row("show transaction_read_only") == {"transaction_read_only": "on"}
 
 
 def test_a_pruned_log_is_noticed(world: World) -> None:

@@ -195,8 +195,7 @@ def test_errors_of_requests_are_read() -> None:
 def test_a_body_is_split_at_its_actions() -> None:
     """Documents that look like actions are documents, deletes have none."""
     lines = [
-        b'{"index":{"_id":"1","version":5,"version_type":"external_gte"}}\n'
-        + b'{"delete":{"_id":"9"}}\n',
+        b"\n".join([b'{"index":{"_id":"1","version":5}}', b'{"delete":{"_id":"9"}}', b""]),
         b'{"delete":{"_id":"2","version":5,"version_type":"external_gte"}}\n',
         b'{"index":{"_id":"a\\"b","version":5,"version_type":"external_gte"}}\n{"n":"\xc3\xa9"}\n',
     ]

@@ -44,14 +44,21 @@ class Writer:
         """The key with this number."""
         first, *others = table.key
         width = SECOND_KEYS ** len(others)
-        texts = [key_of(first, number // width)]
-        rest = number % width
+        group, rest = divmod(number, width)
+        texts = [key_of(first, group)]
         for column in others:
-            # Which of a few values is a matter of the first number too: all partitions are hit.
-            shift = number // width if column.name in table.moving else 0
-            texts.append(key_of(column, rest % SECOND_KEYS + SECOND_KEYS * (shift % 40)))
+            place = rest % SECOND_KEYS
+            # Days lie years apart within a group, and are not the same in all groups: rows of one
+            # group are in different partitions.
+            moving = column.name in table.moving
+            texts.append(key_of(column, place * 40 + group % 40 if moving else place))
             rest //= SECOND_KEYS
         return tuple(texts)
+
+    def sibling(self, table: LoadTable, number: int) -> int:
+        """The number of a key that differs in the last columns at most."""
+        width = SECOND_KEYS ** (len(table.key) - 1)
+        return number // width * width + self.random.randrange(width)
 
     def keys(self, table: LoadTable, count: int, space: int) -> list[Key]:
         """Some different keys, in no order, with numbers below `space`."""
@@ -101,24 +108,23 @@ class Writer:
         self.insert(table, keys)
 
     def change_keys(self, table: LoadTable, keys: Sequence[Key]) -> None:
-        """Move rows to other keys; a free one is made by deleting what is there."""
+        """Move rows to other keys, which are made free before."""
         for old in keys:
             (new,) = self.keys(table, 1, COMMON_KEYS)
-            if new != old:
-                self.delete(table, [new])
-                self._set(table, table.key, new, [old])
+            self._rename(table, old, new)
 
     def move(self, table: LoadTable, keys: Sequence[Key]) -> None:
-        """Move rows to other partitions, as far as the new keys are free."""
-        for old in keys:
-            (donor,) = self.keys(table, 1, COMMON_KEYS)
-            new = tuple(
-                donor[n] if column.name in table.moving else old[n]
-                for n, column in enumerate(table.key)
-            )
-            if new != old:
-                self.delete(table, [new])
-                self._set(table, table.key, new, [old])
+        """As many rows to other partitions, where the table has some."""
+        for _ in keys:
+            number = self.random.randrange(COMMON_KEYS)
+            new = self.key(table, self.sibling(table, number))
+            self._rename(table, self.key(table, number), new)
+
+    def _rename(self, table: LoadTable, old: Key, new: Key) -> None:
+        if new != old:
+            self._parents_of(table, [new])
+            self.delete(table, [new])
+            self._set(table, table.key, new, [old])
 
     def copy(self, table: LoadTable, keys: Sequence[Key]) -> None:
         """Replace rows through COPY."""

@@ -5,8 +5,8 @@ documents first; so the number of keys adapts to the size of the documents seen.
 
 >>> size = PageSize()
 >>> size.within(Limits(documents=2000, body_bytes=1_000_000))
-500
->>> size.learn(documents=500, body_bytes=5_000_000); size.within(Limits(2000, 1_000_000))
+100
+>>> size.learn(documents=100, body_bytes=1_000_000); size.within(Limits(2000, 1_000_000))
 100
 >>> size.shrink(100); size.within(Limits(2000, 1_000_000))
 50
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from txid_sync.model import Limits
 
-FIRST = 500
+FIRST = 100
 GROWTH = 2
 
 

@@ -35,7 +35,7 @@ from txid_sync.sources import postgres_sql
 from txid_sync.sources.base import Source
 from txid_sync.sources.pagesize import PageSize
 from txid_sync.sources.postgres_catalog import check_triggers, find_table, schema_of
-from txid_sync.sources.postgres_errors import is_poison, is_timeout, reason, translate
+from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
 from txid_sync.sources.postgres_session import QUERIES, Gate, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
 
@@ -187,7 +187,7 @@ class PostgresSource(Source):
         while True:
             parameters["limit"] = size.within(limits)
             row = self._try(statements.page, parameters, size)
-            if row is _TIMED_OUT:
+            if row is _SMALLER:
                 continue
             if row is not None:
                 page = self._built(statements, row, epoch)
@@ -217,7 +217,7 @@ class PostgresSource(Source):
         while True:
             limit = parameters["limit"] = size.within(limits)
             row = self._try(query, parameters, size)
-            if row is _TIMED_OUT:
+            if row is _SMALLER:
                 continue
             if row is not None:
                 page = self._built(statements, row, epoch)
@@ -257,7 +257,7 @@ class PostgresSource(Source):
             return self._built(statements, row, epoch)
         except psycopg2.Error as error:
             self._session.drop_if_broken()
-            if not (is_poison(error) or (is_timeout(error) and len(keys) > 1)):
+            if not (is_poison(error) or (is_too_much(error) and len(keys) > 1)):
                 name = statements.table.document.name
                 raise translate(error, f"look up documents of {name}") from None
             if len(keys) == 1:
@@ -300,18 +300,18 @@ class PostgresSource(Source):
     def _try(
         self, query: Any, parameters: dict[str, Any], size: PageSize
     ) -> dict[str, Any] | None:
-        """The page's row; None if a row of it cannot be built, _TIMED_OUT after a smaller size."""
+        """The page's row; None if a row cannot be built, _SMALLER to ask for fewer."""
         try:
             return self._session.raw_row(query, parameters)
         except psycopg2.errors.UndefinedColumn as error:
             raise Discontinuity(f"a column is gone: {reason(error)}") from None
         except psycopg2.Error as error:
             self._session.drop_if_broken()
+            if is_too_much(error) and parameters["limit"] > 1:
+                size.shrink(parameters["limit"])
+                return _SMALLER
             if is_poison(error):
                 return None
-            if is_timeout(error) and parameters["limit"] > 1:
-                size.shrink(parameters["limit"])
-                return _TIMED_OUT
             raise translate(error, "read a page") from None
 
     def _built(self, statements: Statements, row: dict[str, Any], epoch: int) -> Page:
@@ -335,7 +335,7 @@ class PostgresSource(Source):
         )  # fmt: skip
 
 
-_TIMED_OUT: dict[str, Any] = {}
+_SMALLER: dict[str, Any] = {}
 
 
 def _check_forward(cursor: Cursor, snapshot: Snapshot) -> None:

@@ -40,7 +40,7 @@ _REFUSED = re.compile(
 
 # A value that cannot be converted, a result that is too large: the row's fault, not the server's.
 POISON = ("22", "54000", "54001")
-TIMEOUT = "57014"
+TOO_MUCH = ("54000", "57014")  # a result over 1 GB; cancelled, most likely by statement_timeout
 
 
 def translate(error: psycopg2.Error, what: str) -> TxidSyncError:
@@ -61,9 +61,9 @@ def is_poison(error: psycopg2.Error) -> bool:
     return bool(error.pgcode) and str(error.pgcode).startswith(POISON)
 
 
-def is_timeout(error: psycopg2.Error) -> bool:
-    """Whether a statement was cancelled, most likely by statement_timeout."""
-    return error.pgcode == TIMEOUT
+def is_too_much(error: psycopg2.Error) -> bool:
+    """Whether a statement might work if it were asked for less."""
+    return error.pgcode in TOO_MUCH
 
 
 def reason(error: psycopg2.Error) -> str:
