@@ -102,7 +102,8 @@ def main(
     """Write to the demo tables through CONNECTIONS (default 32) connections, until Ctrl-C.
 
     POSTGRES_CONFIG is a libpq connection string (default: dbname=sync-test).  Errors that such a
-    load brings about (deadlocks, unique keys, ...) are counted; a server that is away is waited for.
+    load brings about (deadlocks, unique keys, ...) are counted; a server that is away comes back.
+    Exit codes: docs/exit-codes.md.
     """
     dsn = check_dsn(os.environ.get("POSTGRES_CONFIG", "dbname=sync-test"))
     chosen = random.SystemRandom().randrange(2**32) if seed is None else seed

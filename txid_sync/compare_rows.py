@@ -17,7 +17,7 @@ from txid_sync import ids
 from txid_sync.errors import PreconditionError
 from txid_sync.model import Document, Limits
 from txid_sync.sources.pagesize import PageSize
-from txid_sync.sources.postgres_errors import is_poison, is_timeout, translate
+from txid_sync.sources.postgres_errors import is_poison, is_too_much, translate
 from txid_sync.sources.postgres_session import QUERIES, Session, search_path
 from txid_sync.sources.postgres_sql import name, percent
 from txid_sync.sql import load
@@ -86,7 +86,7 @@ class TableReader:
         try:
             row = self._session.raw_row(SQL(BLOCKS["present"]).format(**self._parts), parameters)
         except psycopg2.Error as error:
-            if not (is_poison(error) or (is_timeout(error) and len(keys) > 1)):
+            if not (is_poison(error) or (is_too_much(error) and len(keys) > 1)):
                 raise translate(error, "look up keys in PostgreSQL") from None
             if len(keys) == 1:
                 return set()  # not even a value of the key's type, so no row has it

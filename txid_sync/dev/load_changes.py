@@ -12,20 +12,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from psycopg2 import sql
-from psycopg2.extensions import cursor as Cursor
+from psycopg2 import extensions, sql
 from psycopg2.extras import execute_values
 
 from txid_sync.dev.load_tables import LoadColumn, LoadTable
 from txid_sync.dev.load_values import key_of, value_of
 
-HOT_KEYS = 10
-COMMON_KEYS = 2000
-ALL_KEYS = 20_000
+HOT_KEYS = range(10)
+COMMON_KEYS = range(5000)
+BIG_KEYS = range(4900, 25_000)  # few common ones: who locks so much would wait for everybody
 SECOND_KEYS = 5  # numbers of all key columns but the first
 ROWS_PER_STATEMENT = 1000
 
-SQL, Identifier = sql.SQL, sql.Identifier
+SQL = sql.SQL
 Key = tuple[str, ...]
 
 
@@ -33,7 +32,7 @@ Key = tuple[str, ...]
 class Writer:
     """Writes rows of the tables through one cursor, as `random` decides; counts them."""
 
-    cursor: Cursor
+    cursor: extensions.cursor
     tables: Sequence[LoadTable]
     random: Random
     rows: int = 0
@@ -57,12 +56,12 @@ class Writer:
 
     def sibling(self, table: LoadTable, number: int) -> int:
         """The number of a key that differs in the last columns at most."""
-        width = SECOND_KEYS ** (len(table.key) - 1)
-        return number // width * width + self.random.randrange(width)
+        width: int = SECOND_KEYS ** (len(table.key) - 1)
+        return number - number % width + self.random.randrange(width)
 
-    def keys(self, table: LoadTable, count: int, space: int) -> list[Key]:
-        """Some different keys, in no order, with numbers below `space`."""
-        numbers = self.random.sample(range(space), min(count, space))
+    def keys(self, table: LoadTable, count: int, space: range) -> list[Key]:
+        """Some different keys, in no order, with numbers out of `space`."""
+        numbers = self.random.sample(space, min(count, len(space)))
         return list(dict.fromkeys(self.key(table, number) for number in numbers))
 
     # -- changes ----------------------------------------------------------------------------
@@ -70,9 +69,9 @@ class Writer:
     def upsert(self, table: LoadTable, keys: Sequence[Key]) -> None:
         """Insert or update."""
         names = [c.name for c in table.others]
-        sets = SQL(", ").join([SQL("{0} = excluded.{0}").format(Identifier(n)) for n in names])
+        sets = SQL(", ").join([SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in names])
         action = SQL("do update set {}").format(sets) if names else SQL("do nothing")
-        key = SQL(", ").join([Identifier(c.name) for c in table.key])
+        key = SQL(", ").join([sql.Identifier(c.name) for c in table.key])
         self._insert(table, keys, SQL("on conflict ({}) {}").format(key, action))
 
     def insert(self, table: LoadTable, keys: Sequence[Key]) -> None:
@@ -116,7 +115,7 @@ class Writer:
     def move(self, table: LoadTable, keys: Sequence[Key]) -> None:
         """As many rows to other partitions, where the table has some."""
         for _ in keys:
-            number = self.random.randrange(COMMON_KEYS)
+            number = self.random.choice(COMMON_KEYS)
             new = self.key(table, self.sibling(table, number))
             self._rename(table, self.key(table, number), new)
 
@@ -134,7 +133,7 @@ class Writer:
         lines = (
             "\t".join(map(_copied, (*key, *self._values(table)))) + "\n" for key in keys
         )
-        names = SQL(", ").join([Identifier(c.name) for c in columns])
+        names = SQL(", ").join([sql.Identifier(c.name) for c in columns])
         statement = SQL("copy {} ({}) from stdin").format(_name(table), names)
         self.cursor.copy_expert(statement, io.StringIO("".join(lines)))
         self.rows += len(keys)
@@ -148,7 +147,7 @@ class Writer:
 
     def _insert(self, table: LoadTable, keys: Sequence[Key], conflict: sql.Composable) -> None:
         self._parents_of(table, keys)
-        names = SQL(", ").join([Identifier(c.name) for c in (*table.key, *table.others)])
+        names = SQL(", ").join([sql.Identifier(c.name) for c in (*table.key, *table.others)])
         statement = SQL("insert into {} ({}) values %s {}").format(_name(table), names, conflict)
         text = statement.as_string(self.cursor)
         rows = [(*key, *self._values(table)) for key in keys]
@@ -178,7 +177,7 @@ class Writer:
     ) -> None:
         if not columns:
             return
-        sets = SQL(", ").join([SQL("{} = %s").format(Identifier(c.name)) for c in columns])
+        sets = SQL(", ").join([SQL("{} = %s").format(sql.Identifier(c.name)) for c in columns])
         where, wanted = _where(table, keys)
         statement = SQL("update {} set {} where {}").format(_name(table), sets, where)
         self._run(statement, [*values, *wanted])
@@ -191,12 +190,12 @@ class Writer:
         self.rows += max(0, self.cursor.rowcount)
 
 
-def _name(table: LoadTable) -> Identifier:
-    return Identifier(table.schema, table.name)
+def _name(table: LoadTable) -> sql.Identifier:
+    return sql.Identifier(table.schema, table.name)
 
 
 def _where(table: LoadTable, keys: Sequence[Key]) -> tuple[sql.Composable, list[str]]:
-    columns = SQL(", ").join([Identifier(column.name) for column in table.key])
+    columns = SQL(", ").join([sql.Identifier(column.name) for column in table.key])
     marks = SQL("({})").format(SQL(", ").join([sql.Placeholder()] * len(table.key)))
     several = SQL(", ").join([marks] * len(keys))
     condition = SQL("({}) in ({})").format(columns, several)

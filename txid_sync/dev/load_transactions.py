@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from psycopg2 import errors
-from psycopg2.extensions import cursor as Cursor
+from psycopg2 import errors, extensions
 
-from txid_sync.dev.load_changes import ALL_KEYS, COMMON_KEYS, HOT_KEYS, Key, Writer
+from txid_sync.dev.load_changes import BIG_KEYS, COMMON_KEYS, HOT_KEYS, Key, Writer
 from txid_sync.dev.load_tables import LoadTable, Powers
 
 GID_PREFIX = "txid-sync-load/"
@@ -40,7 +39,7 @@ class Plan:
 class Transaction:
     """One transaction.  `play` runs it and tells whether it was committed."""
 
-    def __init__(self, plan: Plan, cursor: Cursor, random: Random, gid: str) -> None:
+    def __init__(self, plan: Plan, cursor: extensions.cursor, random: Random, gid: str) -> None:
         self.plan = plan
         self.random = random
         self.gid = gid
@@ -122,7 +121,7 @@ class Transaction:
     def big(self) -> None:
         """Ten to twenty thousand rows."""
         table = self._table()
-        keys = self.writer.keys(table, self.random.randint(*BIG_ROWS), ALL_KEYS)
+        keys = self.writer.keys(table, self.random.randint(*BIG_ROWS), BIG_KEYS)
         changes = (
             self.writer.upsert, self.writer.upsert, self.writer.update_together,
             self.writer.delete, self.writer.copy,
@@ -173,7 +172,7 @@ class Transaction:
         self._cursor.execute(statement, values or None)
 
 
-def finish(cursor: Cursor, gid: str, commit: bool) -> bool:
+def finish(cursor: extensions.cursor, gid: str, commit: bool) -> bool:
     """End a prepared transaction; gives whether this committed it (not if it is gone)."""
     statement = "commit prepared %s" if commit else "rollback prepared %s"
     try:

@@ -124,7 +124,8 @@ def _json(random: Random) -> str:
 
 def _address(random: Random) -> str:
     four = ".".join(str(random.randrange(256)) for _ in range(4))
-    return random.choice((four, f"{four}/32", f"2001:db8::{random.randrange(65_536):x}", "10.0.0.0/8"))
+    six = f"2001:db8::{random.randrange(65_536):x}"
+    return random.choice((four, f"{four}/32", six, "10.0.0.0/8"))
 
 
 def _span(random: Random) -> str:

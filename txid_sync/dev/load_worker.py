@@ -132,7 +132,7 @@ class Worker(threading.Thread):
                 self._finish_prepared(self._session)
             except psycopg2.Error as error:
                 self._failed(error)
-                unit = Random(f"{self._seed}/{self._number}/{attempt}").random()  # noqa: S311
+                unit = Random(f"{self._seed}/{self._number}/{attempt}").random()
                 pause_seconds = delay_seconds(attempt, unit, 0.1, LONGEST_PAUSE_SECONDS)
                 self._stop_all.wait(max(0.02, pause_seconds))
                 attempt += 1
@@ -146,7 +146,7 @@ class Worker(threading.Thread):
                 del self._unfinished[gid]
 
     def _attempt(self, session: connection, number: int) -> None:
-        random = Random(f"{self._seed}/{self._number}/{number}")  # noqa: S311
+        random = Random(f"{self._seed}/{self._number}/{number}")
         gid = f"{GID_PREFIX}{self._run_number}/{self._number}/{number}"
         with session.cursor() as cursor:
             transaction = Transaction(self._plan, cursor, random, gid)
@@ -168,18 +168,17 @@ class Worker(threading.Thread):
         if kind is None:
             raise error
         self.counts.errors[kind] += 1
-        if kind == AWAY and self._session is not None:
+        if self._session is not None and (kind == AWAY or self._session.closed):
             self._session.close()
+            self._session = None
 
     def _clear(self) -> None:
-        """Roll back what is open, end what is prepared, or forget a broken connection."""
-        session = self._session
+        """Roll back what is open and end what is prepared, if the connection still works."""
+        if self._session is None:
+            return
         try:
-            if session is not None and not session.closed:
-                with session.cursor() as cursor:
-                    cursor.execute("rollback")
-                self._finish_prepared(session)
+            with self._session.cursor() as cursor:
+                cursor.execute("rollback")
+            self._finish_prepared(self._session)
         except psycopg2.Error as error:
             self._failed(error)
-        if session is not None and session.closed:
-            self._session = None
