@@ -17,6 +17,7 @@ from psycopg2.extras import execute_values
 
 from txid_sync.dev.load_tables import LoadColumn, LoadTable
 from txid_sync.dev.load_values import key_of, value_of
+from txid_sync.sources.postgres_sql import name
 
 HOT_KEYS = range(10)
 COMMON_KEYS = range(5000)
@@ -69,9 +70,9 @@ class Writer:
     def upsert(self, table: LoadTable, keys: Sequence[Key]) -> None:
         """Insert or update."""
         names = [c.name for c in table.others]
-        sets = SQL(", ").join([SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in names])
+        sets = SQL(", ").join([SQL("{0} = excluded.{0}").format(name(n)) for n in names])
         action = SQL("do update set {}").format(sets) if names else SQL("do nothing")
-        key = SQL(", ").join([sql.Identifier(c.name) for c in table.key])
+        key = SQL(", ").join([name(c.name) for c in table.key])
         self._insert(table, keys, SQL("on conflict ({}) {}").format(key, action))
 
     def insert(self, table: LoadTable, keys: Sequence[Key]) -> None:
@@ -134,7 +135,8 @@ class Writer:
             "\t".join(map(_copied, (*key, *self._values(table)))) + "\n" for key in keys
         )
         names = SQL(", ").join([sql.Identifier(c.name) for c in columns])
-        statement = SQL("copy {} ({}) from stdin").format(_name(table), names)
+        target = sql.Identifier(table.schema, table.name)  # COPY takes no parameters: % is a %
+        statement = SQL("copy {} ({}) from stdin").format(target, names)
         self.cursor.copy_expert(statement, io.StringIO("".join(lines)))
         self.rows += len(keys)
 
@@ -147,7 +149,7 @@ class Writer:
 
     def _insert(self, table: LoadTable, keys: Sequence[Key], conflict: sql.Composable) -> None:
         self._parents_of(table, keys)
-        names = SQL(", ").join([sql.Identifier(c.name) for c in (*table.key, *table.others)])
+        names = SQL(", ").join([name(c.name) for c in (*table.key, *table.others)])
         statement = SQL("insert into {} ({}) values %s {}").format(_name(table), names, conflict)
         text = statement.as_string(self.cursor)
         rows = [(*key, *self._values(table)) for key in keys]
@@ -177,7 +179,7 @@ class Writer:
     ) -> None:
         if not columns:
             return
-        sets = SQL(", ").join([SQL("{} = %s").format(sql.Identifier(c.name)) for c in columns])
+        sets = SQL(", ").join([SQL("{} = %s").format(name(c.name)) for c in columns])
         where, wanted = _where(table, keys)
         statement = SQL("update {} set {} where {}").format(_name(table), sets, where)
         self._run(statement, [*values, *wanted])
@@ -191,11 +193,11 @@ class Writer:
 
 
 def _name(table: LoadTable) -> sql.Identifier:
-    return sql.Identifier(table.schema, table.name)
+    return name(table.schema, table.name)
 
 
 def _where(table: LoadTable, keys: Sequence[Key]) -> tuple[sql.Composable, list[str]]:
-    columns = SQL(", ").join([sql.Identifier(column.name) for column in table.key])
+    columns = SQL(", ").join([name(column.name) for column in table.key])
     marks = SQL("({})").format(SQL(", ").join([sql.Placeholder()] * len(table.key)))
     several = SQL(", ").join([marks] * len(keys))
     condition = SQL("({}) in ({})").format(columns, several)

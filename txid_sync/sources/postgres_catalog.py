@@ -38,9 +38,10 @@ def find_table(session: Session, document: Document) -> Table:
             _INIT,
         )
     key = tuple(KeyColumn(c["name"], c["type"], c["plain"], c["operator_schema"]) for c in columns)
+    kinds = session.rows(QUERIES["columns"], {"relation": table["relation"]})
     return Table(
         document, table["relation"], table["schema"], table["name"], entry["id"], entry["log"], key,
-        entry["foreign_log"],
+        foreign_log=entry["foreign_log"], newlines=any(kind["newlines"] for kind in kinds),
     )  # fmt: skip
 
 

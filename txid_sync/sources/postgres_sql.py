@@ -26,7 +26,10 @@ class KeyColumn:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A tracked table as the catalog shows it; `foreign_log`: another cluster wrote its log."""
+    """A tracked table as the catalog shows it.
+
+    `foreign_log`: another cluster wrote its log; `newlines`: its rows' JSON may hold raw line ends.
+    """
 
     document: Document
     relation: str
@@ -36,6 +39,7 @@ class Table:
     log: str
     key: tuple[KeyColumn, ...]
     foreign_log: bool = False
+    newlines: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,8 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
     ]
     texts = SQL(", ").join([SQL("{}::text").format(column) for column in row])
     row_json, row_source = _row(document)
+    if table.newlines:
+        row_json = SQL(QUERIES["one_line"]).format(row_json=row_json)
     qualified = name(table.schema, table.name)
     return {
         "now": SQL(QUERIES["now"]).format(quote=SQL("")),
@@ -191,9 +197,9 @@ def quoted(schema: str, name: str) -> str:
 def _row(document: Document) -> tuple[sql.Composable, sql.Composable]:
     """How a row becomes JSON; `t.*` means the row even where a column is called t."""
     if not document.columns:
-        return SQL("row_to_json(t.*)"), SQL("")
+        return SQL("row_to_json(t.*)::text"), SQL("")
     columns = SQL(", ").join([SQL("t.{}").format(name(c)) for c in document.columns])
-    return SQL("row_to_json(c.*)"), SQL("cross join lateral (select {}) c").format(columns)
+    return SQL("row_to_json(c.*)::text"), SQL("cross join lateral (select {}) c").format(columns)
 
 
 def _id(columns: Sequence[sql.Composable], key: Sequence[KeyColumn]) -> sql.Composable:

@@ -80,6 +80,10 @@ case when exists (select from {log} where txid = any (%(xip)s::bigint[]) and txi
        or exists (select from {log} where txid >= %(xmax)s and txid < %(until)s)
      then {ordinal} end
 
+-- one_line --
+-- Between its values JSON may hold raw line ends (inside texts they are escaped).
+replace({row_json}, E'\n', ' ')
+
 -- now --
 -- The statement's own snapshot: every version in the page is its clock.  The lines are what follows
 -- an id in an action.
@@ -163,7 +167,7 @@ place as (select 0 as entries, null::bigint[] as last, false as truncated)
   select {wanted_id} as id, d.json
     from wanted w
     left join lateral (
-      select replace({row_json}::text, E'\n', ' ') as json
+      select {row_json} as json
         from {row}
     ) d on true
 )
@@ -210,7 +214,7 @@ select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*, l
             filter (where {id_fits}) as body,
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits}) as long_ids
-     from (select {row_id} as id, replace({row_json}::text, E'\n', ' ') as json
+     from (select {row_id} as id, {row_json} as json
              from (select * from {table} t where ({condition}) and {after} order by {order}
                     limit %(limit)s) t {row_source}) row) body
   left join lateral (
@@ -261,6 +265,8 @@ select a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
 
 -- columns --
 -- The table's columns as the sink needs to know them: domains resolved, arrays by their element.
+-- `newlines`: the JSON of a value may hold raw line ends, as that of json does, of composite types
+-- with such a column, and of foreign types with a cast to json.
 with recursive base as (
   select a.attnum, a.attname, a.atttypid as type, false as array
     from pg_attribute a
@@ -274,7 +280,9 @@ with recursive base as (
 )
 select b.attname as name, t.typname as type, b.array,
        case t.typtype when 'e' then 'enum' when 'r' then 'range' when 'm' then 'range'
-                      when 'c' then 'composite' when 'p' then 'pseudo' else 'base' end as kind
+                      when 'c' then 'composite' when 'p' then 'pseudo' else 'base' end as kind,
+       t.typname = 'json' or t.typtype in ('c', 'p')
+         or (t.typtype = 'b' and t.typnamespace <> 'pg_catalog'::regnamespace) as newlines
   from base b join pg_type t on t.oid = b.type
  where not (t.typtype = 'd' or (t.typelem <> 0 and t.typlen = -1))
  order by b.attnum
