@@ -11,7 +11,7 @@ help: ## Show this list
 
 setup: ## Check the machine (Python, Java, Maven, psql) and make .venv
 	@sh txid_sync/dev/prerequisites.sh
-	@$(MAKE) --no-print-directory .venv
+	@$(MAKE) --silent --no-print-directory .venv
 
 # The stamp, not the folder, is the target: a half-finished installation is done again.
 .PHONY: .venv

@@ -12,6 +12,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from txid_sync.scripts import find_dependencies
+
+find_dependencies()
+
 import click
 
 from txid_sync import ui

@@ -9,6 +9,10 @@ import signal
 import threading
 from types import FrameType
 
+from txid_sync.scripts import find_dependencies
+
+find_dependencies()
+
 import click
 
 from txid_sync import ui

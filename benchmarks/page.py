@@ -10,7 +10,7 @@ from txid_sync.model import Document, Limits
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.postgres import PostgresSource
 
-LIMITS = Limits(documents=5000)
+LIMITS = Limits(documents=10_000, body_bytes=20_000_000)
 MUST_RATIO, MUST_PYTHON_MICROSECONDS, MUST_IDLE_MILLISECONDS = 0.5, 2.0, 1.0
 
 

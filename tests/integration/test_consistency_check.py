@@ -53,7 +53,8 @@ class World:
         for at in range(0, len(found), 500):
             lines = []
             for texts, row in found[at : at + 500]:
-                lines.append(json.dumps({"index": {"_id": ids.encode(texts)}}))  # type: ignore[arg-type]
+                key = [str(text) for text in texts]  # type: ignore[attr-defined]
+                lines.append(json.dumps({"index": {"_id": ids.encode(key)}}))
                 lines.append(str(row).replace("\n", " "))
             body = "".join(f"{line}\n" for line in lines).encode()
             answer = self.http.send("POST", f"/{self.index}/_bulk", body, NDJSON).value()

@@ -29,7 +29,7 @@ from txid_sync.errors import TxidSyncError
 ROOT = Path(__file__).resolve().parents[2]
 CONNECTIONS = 8
 CRASH_AFTER_SECONDS = 5.0
-console = Console(stderr=True)
+console = Console(stderr=True, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
