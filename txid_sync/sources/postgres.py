@@ -34,7 +34,12 @@ from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
 from txid_sync.sources.base import Source
 from txid_sync.sources.pagesize import PageSize
-from txid_sync.sources.postgres_catalog import check_triggers, find_table, schema_of
+from txid_sync.sources.postgres_catalog import (
+    check_triggers,
+    find_table,
+    resolve,
+    schema_of,
+)
 from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
 from txid_sync.sources.postgres_session import QUERIES, Gate, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
@@ -72,7 +77,9 @@ class PostgresSource(Source):
             return
         self._idle = self._rest = None
         self._session.connect()
-        tables = [find_table(self._session, d) for d in self._documents.values()]
+        found = [(d, resolve(self._session, d)) for d in self._documents.values()]
+        self._session.run(search_path([]))
+        tables = [find_table(self._session, document, table) for document, table in found]
         for table in tables:
             check_triggers(self._session, table)
         schemas = [column.operator_schema for table in tables for column in table.key]

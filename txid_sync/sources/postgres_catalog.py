@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from psycopg2 import sql
 
 from txid_sync.errors import PreconditionError
@@ -12,15 +14,22 @@ from txid_sync.sources.postgres_sql import KeyColumn, Statements, Table
 _INIT = "run 'txid-sync init'"
 
 
-def find_table(session: Session, document: Document) -> Table:
-    """The tracked table of a document; raises PreconditionError if something is missing."""
+def resolve(session: Session, document: Document) -> dict[str, Any]:
+    """The table that the name in the configuration means, by the search path of the connection."""
     found = session.rows(QUERIES["resolve"], {"table": document.table})
     if not found:
         raise PreconditionError(
             f"table {document.table} of document {document.name} does not exist",
             "check the name; it is looked up like in a query, so quote mixed case",
         )
-    table = found[0]
+    return found[0]
+
+
+def find_table(session: Session, document: Document, table: dict[str, Any]) -> Table:
+    """The tracked table of a document; raises PreconditionError if something is missing.
+
+    Names of types come out qualified only under an empty search path.
+    """
     try:
         tracked = session.rows(QUERIES["tracked"], {"relation": table["relation"]})
     except PreconditionError as error:
