@@ -48,17 +48,16 @@ class Trouble:
         self.postgres_crashes = self.elasticsearch_crashes = 0
 
     def run(self, seconds: float) -> None:
-        """Make trouble for so long; PostgreSQL falls twice, Elasticsearch once."""
+        """Make trouble for so long; PostgreSQL falls twice, Elasticsearch once, in any case."""
         begun = time.monotonic()
         plan: list[tuple[float, Callable[[], None]]] = [
             (0.25, self._crash_postgres), (0.5, self._crash_search), (0.7, self._crash_postgres),
         ]  # fmt: skip
-        while (passed := time.monotonic() - begun) < seconds:
+        while (passed := time.monotonic() - begun) < seconds or plan:
             if plan and passed >= plan[0][0] * seconds:
                 plan.pop(0)[1]()
             time.sleep(self._random.uniform(1.0, 3.0))
             self._sync.kill9()
-        assert not plan, "the run was too short for its plan"
 
     def _crash_postgres(self) -> None:
         self._postgres.stop("immediate")
