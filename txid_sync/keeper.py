@@ -71,8 +71,7 @@ class Keeper:
         if stored is None:
             cursor, clock = self._source.begin()
             found = replace(found, clock=clock)
-            self._progress = continuity.first(cursor, self._documents, found, load)
-            self.save()
+            self._store_as(continuity.first(cursor, self._documents, found, load))
         else:
             self._progress, self._fence = stored
             self._compare(found)
@@ -90,7 +89,12 @@ class Keeper:
 
     def save(self) -> None:
         """Store progress; raises TakenOver if another instance did so meanwhile."""
-        self._fence = self._store.save(self._name, self.progress, self._fence)
+        self._store_as(self.progress)
+
+    def _store_as(self, progress: Progress) -> None:
+        """Store this progress, and only then go by it."""
+        self._fence = self._store.save(self._name, progress, self._fence)
+        self._progress = progress
         self.dirty = False
         self._saved_at = self._seconds()
         self._failpoint("progress-saved")
@@ -135,11 +139,9 @@ class Keeper:
         self, error: Discontinuity, found: Found | None = None, new_epoch: bool = False
     ) -> None:
         """Answer a discontinuity: load and sweep to be done, saved before anything is sent."""
-        self._in_a_row += 1
-        if self._in_a_row > MAX_RESYNCS_IN_A_ROW:
+        if self._in_a_row >= MAX_RESYNCS_IN_A_ROW:
             raise PreconditionError(f"resync does not help: {error.message}", error.hint)
         log.warning("%s: resync", error.message, extra={"action": "resync"})
-        self.resyncs += 1
         if found is None:
             self._source.close()
             self._source.connect()
@@ -190,10 +192,13 @@ class Keeper:
     def _write_again(
         self, found: Found, names: Sequence[str], cursor: Cursor | None, minimum_epoch: int
     ) -> None:
-        self._progress = continuity.resynced(
-            self.progress, self._documents, names, found, cursor, minimum_epoch
+        self._store_as(
+            continuity.resynced(
+                self.progress, self._documents, names, found, cursor, minimum_epoch
+            )
         )
-        self.save()
+        self._in_a_row += 1
+        self.resyncs += 1
 
 
 _DROPPED = (

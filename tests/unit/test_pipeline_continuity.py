@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pipelines import OPTIONS, A, B, World, drain, run
-from txid_sync.errors import PreconditionError
+from txid_sync.errors import PreconditionError, Unavailable
 from txid_sync.model import Page, epoch_of
+from txid_sync.progress.memory import MemoryProgress, SaveFault
+from txid_sync.sinks.memory import MemorySink
 
 
 def _identity(world: World) -> None:
@@ -147,3 +149,38 @@ def test_a_resync_that_does_not_help_stops() -> None:
     pipeline.resync("begin")
     with pytest.raises(PreconditionError, match="does not help"):
         drain(pipeline)
+
+
+def test_a_new_epoch_is_stored_before_anything_is_sent_under_it() -> None:
+    """While the store does not answer, nothing is sent under an epoch that is not stored."""
+    refused = [False]
+    stored: list[int] = []
+    sent: list[tuple[int, int]] = []
+
+    def store_faults(name: str) -> SaveFault | None:
+        return SaveFault.REFUSED if refused[0] else None
+
+    def watch(page: Page) -> None:
+        found = world.store.other().load("main")
+        stored.append(found[0].epoch if found else 0)
+        sent.append((epoch_of(page.version), stored[-1]))
+
+    options = replace(OPTIONS, brake_off=True)
+    sink = MemorySink(faults=watch)
+    world = World(store=MemoryProgress(store_faults), sink=sink, options=options)
+    world.write("a", *range(5))
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    world.database.change_identity(timeline="00000002")
+    refused[0] = True
+    for _ in range(10):
+        try:
+            pipeline.step()
+        except Unavailable:
+            pipeline.recover()
+    refused[0] = False
+    drain(pipeline)
+    world.assert_equal()
+    assert pipeline.progress.epoch == 2
+    assert all(epoch <= kept for epoch, kept in sent)
