@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from operator import eq
 from typing import Any, cast
 
 import psycopg2
@@ -104,9 +106,7 @@ def test_a_window_goes_on_in_its_second_table(world: World) -> None:
 
 
 @pytest.mark.integration
-def test_the_first_cursor_waits_for_the_gate(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_cursor_waits_for_the_gate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the first snapshot shows is durable before anything is built upon it."""
     source, asked = world.source(T), list[str]()
 
@@ -163,6 +163,14 @@ def test_the_gate_forces_the_flush(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_joined_lookups_have_the_last_gate_and_the_greatest_version() -> None:
     """The last page's WAL position lies behind all others."""
-    pages = [Page("a", b"", 1, v, ready=lambda v=v: v == 7) for v in (6, 7)]
+    pages = [Page("a", b"", 1, v, ready=partial(eq, v, 7)) for v in (6, 7)]
     joined = postgres._joined(pages)
     assert (joined.version, joined.documents, joined.ready()) == (7, 2, True)
+
+
+def test_a_condition_that_takes_a_txid_is_refused(world: World) -> None:
+    """Else every idle page would be a transaction of its own."""
+    world.run("insert into public.t values (1, 1)")
+    source = world.source(Document("public.t", "t", where="txid_current() > 0"))
+    with pytest.raises(PreconditionError, match="assigned a transaction id"):
+        source.load("t", None, 1, Limits())

@@ -86,14 +86,13 @@ replace({row_json}, E'\n', ' ')
 
 -- now --
 -- The statement's own snapshot: every version in the page is its clock.  The lines are what follows
--- an id in an action.
+-- an id in an action.  (Whether a txid was assigned is asked at the end, after the rows are built.)
 now as materialized (
-  select snapshot, version, lsn, unassigned, line as delete_line, line || E'\n' as index_line
+  select snapshot, version, lsn, line as delete_line, line || E'\n' as index_line
     from (select txid_current_snapshot()::text as snapshot,
                  (%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
                    - (select count(*) from txid_snapshot_xip(txid_current_snapshot())) as version,
-                 pg_current_wal_insert_lsn()::text as lsn,
-                 txid_current_if_assigned() is null as unassigned) s
+                 pg_current_wal_insert_lsn()::text as lsn) s
    cross join lateral (
          select '{quote},"version":' || version || ',"version_type":"external_gte"}}}}' as line) l
 )
@@ -171,7 +170,8 @@ place as (select 0 as entries, null::bigint[] as last, false as truncated)
         from {row}
     ) d on true
 )
-select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, identity.*,
+select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
+       place.*, body.*, identity.*,
        {fingerprint} as fingerprint, {pruned} as pruned_txid
   from now
  cross join place
@@ -195,7 +195,8 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, body.*, iden
 
 -- ids --
 -- The same place of the window without its documents, for a page that cannot be built.
-select now.snapshot, now.version, now.lsn, now.unassigned, place.*, identity.*,
+select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
+       place.*, identity.*,
        (select array_agg({wanted_id}) from wanted w) as ids,
        {fingerprint} as fingerprint, {pruned} as pruned_txid
   from now cross join place cross join ({identity}) identity
@@ -204,7 +205,8 @@ select now.snapshot, now.version, now.lsn, now.unassigned, place.*, identity.*,
 -- The rows after a key, in the order of the key, as index actions; the last key is found by a
 -- second walk over the index, in the same snapshot.
 with {now}
-select now.snapshot, now.version, now.lsn, now.unassigned, body.*, identity.*, last.key as last,
+select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
+       body.*, identity.*, last.key as last,
        {fingerprint} as fingerprint, null::bigint as pruned_txid
   from now
  cross join ({identity}) identity
