@@ -28,7 +28,8 @@ class Overview:
     """A pipeline as stored.
 
     `lag_transactions` is an upper bound: 0 if nothing is new, else what has ended since the
-    cursor.  `trouble` tells why progress cannot be followed any more; the next run resyncs.
+    cursor.  `prune_below`: log rows with lower txids were read by this pipeline.  `trouble` tells
+    why progress cannot be followed any more; the next run resyncs.
     """
 
     pipeline: str
@@ -37,6 +38,7 @@ class Overview:
     epoch: int = 0
     cursor: str = ""
     in_progress: int = 0
+    prune_below: int = 0
     lag_transactions: int = 0
     dead_letters: int = 0
     trouble: str = ""
@@ -69,6 +71,7 @@ def look(assembly: Assembly) -> Overview:
         epoch=progress.epoch,
         cursor=str(progress.cursor),
         in_progress=len(progress.cursor.done.xip),
+        prune_below=progress.cursor.done.lowest_open,
         lag_transactions=lag,
         dead_letters=dead_letters,
         trouble=trouble,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -57,6 +58,21 @@ def test_A17_a_process_killed_at_a_failpoint_loses_nothing(place: Place, name: s
         lines = "select order_id || ',' || replace(line, ',', '\\,'), row_to_json(l) from lines l"
         assert place.documents("lines") == expected(place, lines + " where amount > 0")
     assert deaths >= 2
+
+
+def test_a_log_pruned_below_the_cursor_is_no_discontinuity(place: Place) -> None:
+    """The bound that status gives empties the log of what was read, and the stream goes on."""
+    place.run("init")
+    place.run("run", "--once")
+    place.sql("update shop.orders set note = 'a'")
+    place.run("run", "--once")
+    bound = json.loads(place.run("status", "--json").stdout)["prune_below"]
+    assert place.sql(f"select txid_sync.prune('shop.orders', {bound}, 1000)") == [(1,)]
+    place.sql("update shop.orders set note = 'b' where id = 2")
+    place.sql("delete from shop.orders where id = 3")
+    assert "resync" not in place.run("run", "--once").stderr
+    rows = "select id::text, row_to_json(o) from shop.orders o"
+    assert place.documents("orders") == expected(place, rows)
 
 
 def peak_megabytes(command: list[str], timeout_seconds: float = 400) -> float:
