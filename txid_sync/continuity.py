@@ -12,13 +12,14 @@ Rules
 
 | what differs from progress            | epoch | cursor         | load + sweep      |
 |---------------------------------------|-------|----------------|-------------------|
-| no progress: first start              | 1     | new            | all               |
+| no progress: first start              | free  | new            | all               |
 | identity, source went back, conflict  | +1    | new            | all               |
 | log pruned past the cursor            | +1    | new            | all               |
 | index uuid                            | +1    | window dropped | that document     |
 | definition of a document              | +1    | window dropped | that document     |
 | table or its catalog fingerprint      | same  | window dropped | that document     |
-| a document came                       | same  | window dropped | that document     |
+| a document came, with a fresh index   | same  | window dropped | that document     |
+| a document came, its index was there  | +1    | window dropped | that document     |
 | a document went                       | same  | window dropped | none              |
 """
 
@@ -72,7 +73,7 @@ def changes(progress: Progress, documents: Sequence[Document], found: Found) -> 
         name = document.name
         known = progress.documents.get(name)
         if known is None:
-            result.append(Change(name, "is new", False))
+            result.append(Change(name, "is new", name not in found.fresh))
         elif known.definition != definition(document):
             result.append(Change(name, "has another definition", True))
         elif known.index_uuid != found.indices[name]:
@@ -85,9 +86,11 @@ def changes(progress: Progress, documents: Sequence[Document], found: Found) -> 
     return result
 
 
-def first(cursor: Cursor, documents: Sequence[Document], found: Found, load: bool) -> Progress:
+def first(
+    cursor: Cursor, documents: Sequence[Document], found: Found, load: bool, epoch: int = 1
+) -> Progress:
     """Progress of a pipeline that never ran; `load` False starts from now."""
-    progress = Progress(cursor, dict(found.identity))
+    progress = Progress(cursor, dict(found.identity), epoch)
     return started(progress, documents, [d.name for d in documents], found, load)
 
 

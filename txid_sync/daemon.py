@@ -52,13 +52,14 @@ class Daemon:
         self.last_error: Unavailable | None = None
 
     def run(self, once: bool = False) -> None:
-        """Run; with `once` return as soon as the sink is complete.  Raises Stop errors.
+        """Run; with `once` return as soon as the sink holds all that the source held at the start.
 
+        Raises Stop errors.
         On the way out the requests in flight are finished and progress is saved.
         """
         self._start()
         rest_seconds = SHORTEST_REST_SECONDS
-        failures = 0
+        failures = goal_clock = 0
         while not self._stop.is_set():
             try:
                 busy = self._pipeline.recover_and_step() if failures else self._pipeline.step()
@@ -68,10 +69,12 @@ class Daemon:
                 continue
             failures, self.last_error = 0, None
             self._show_status()
+            status = self._pipeline.status()
+            goal_clock = goal_clock or status.clock
+            if once and status.phase == "sync" and status.complete_clock >= goal_clock > 0:
+                break
             if busy:
                 rest_seconds = SHORTEST_REST_SECONDS
-            elif once and self._pipeline.status().phase == "sync":
-                break
             else:
                 self._stop.wait(rest_seconds)
                 rest_seconds = min(

@@ -6,6 +6,7 @@ What must happen when something differs is decided in continuity.py; here it is 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, PreconditionError
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
-from txid_sync.model import Document, version_of
+from txid_sync.model import Document, epoch_of, version_of
 from txid_sync.progress.base import Fence, Progress, ProgressStore
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
@@ -47,7 +48,7 @@ class Keeper:
         self._fence: Fence | None = None
         self._saved_at = self._checked_at = 0.0
         self._checked_clock = -1
-        self._in_a_row = 0
+        self._in_a_row: Counter[str | None] = Counter()
         self.dirty = False
         self.resyncs = 0
 
@@ -71,10 +72,20 @@ class Keeper:
         if stored is None:
             cursor, clock = self._source.begin()
             found = replace(found, clock=clock)
-            self._store_as(continuity.first(cursor, self._documents, found, load))
+            first = continuity.first(cursor, self._documents, found, load, self._free_epoch(found))
+            self._store_as(first)
         else:
             self._progress, self._fence = stored
             self._compare(found)
+
+    def _free_epoch(self, found: Found) -> int:
+        """An epoch above what an earlier life has left in the indices, as far as a look tells.
+
+        Should one document be of a higher epoch still, its version will be noticed.
+        """
+        adopted = [d.name for d in self._documents if d.name not in found.fresh]
+        chunks = [next(iter(self._sink.scan(name)), ()) for name in adopted]
+        return 1 + max((epoch_of(version) for chunk in chunks for _, version in chunk), default=0)
 
     def apply(self, effect: Effect, version: int) -> None:
         """Move progress over an acknowledged page of this version."""
@@ -85,7 +96,7 @@ class Keeper:
 
     def settled(self) -> None:
         """The sink is complete: whatever was written again has helped."""
-        self._in_a_row = 0
+        self._in_a_row.clear()
 
     def save(self) -> None:
         """Store progress; raises TakenOver if another instance did so meanwhile."""
@@ -139,7 +150,7 @@ class Keeper:
         self, error: Discontinuity, found: Found | None = None, new_epoch: bool = False
     ) -> None:
         """Answer a discontinuity: load and sweep to be done, saved before anything is sent."""
-        if self._in_a_row >= MAX_RESYNCS_IN_A_ROW:
+        if self._in_a_row[error.document] >= MAX_RESYNCS_IN_A_ROW:
             raise PreconditionError(f"resync does not help: {error.message}", error.hint)
         log.warning("%s: resync", error.message, extra={"action": "resync"})
         if found is None:
@@ -148,15 +159,17 @@ class Keeper:
             found = self._look()
         if error.document is not None:
             differences = continuity.changes(self.progress, self._documents, found)
-            mine = [change for change in differences if change.document == error.document]
-            new_epoch = new_epoch or any(change.new_epoch for change in mine)
+            new_epoch = new_epoch or any(change.new_epoch for change in differences)
             minimum = max(error.minimum_epoch, self.progress.epoch + 1 if new_epoch else 0)
-            self._write_again(found, [error.document], None, minimum)
+            differing = {error.document, *(change.document for change in differences)}
+            self._write_again(found, sorted(differing), None, minimum)
+            self._in_a_row[error.document] += 1
             return
         cursor, clock = self._source.begin()
         minimum = max(self.progress.epoch + 1, error.minimum_epoch)
         names = [document.name for document in self._documents]
         self._write_again(replace(found, clock=clock), names, cursor, minimum)
+        self._in_a_row[None] += 1
 
     def _look(self) -> Found:
         schemas = self._source.describe()
@@ -197,7 +210,6 @@ class Keeper:
                 self.progress, self._documents, names, found, cursor, minimum_epoch
             )
         )
-        self._in_a_row += 1
         self.resyncs += 1
 
 

@@ -281,7 +281,7 @@ class Pipeline:
             return
         free = entry.sweep_asked or self._options.brake_off
         share = None if free else self._options.brake_share
-        chunks = candidates(self._sink, name, entry.sweep_below, share)
+        chunks = candidates(self._sink, name, entry.sweep_below, share, self._check_version)
         self._sweep = name, entry.sweep_below, chunks
         log.info("sweep of %s begins", name, extra={"action": "sweep"})
 
@@ -328,7 +328,7 @@ class Pipeline:
         while (flight := self._flights.head) and (wait or flight.answer.done()):
             wait = False
             ack = flight.answer.result()
-            self._check_conflict(ack)
+            self._check_version(ack.conflict_version)
             self._flights.pop()
             self._acknowledge(flight, ack)
             if ack.retried:  # rule 4
@@ -337,14 +337,15 @@ class Pipeline:
             else:
                 self._flights.speed_up()
 
-    def _check_conflict(self, ack: Ack) -> None:
-        if not ack.conflict_version:
+    def _check_version(self, held: int) -> None:
+        """Raise if the sink holds a version that can not have come from this source yet."""
+        if held <= version_of(self.progress.epoch, self._clock):
             return
-        if ack.conflict_version > version_of(self.progress.epoch, self._source.clock()):
+        if held > version_of(self.progress.epoch, self._source.clock()):
             raise Discontinuity(
-                f"the index holds version {ack.conflict_version}, which the source has not reached:"
+                f"the index holds version {held}, which the source has not reached:"
                 " the source or the progress went back",
-                minimum_epoch=epoch_of(ack.conflict_version) + 1,
+                minimum_epoch=epoch_of(held) + 1,
             )
 
     def _acknowledge(self, flight: Flight, ack: Ack) -> None:

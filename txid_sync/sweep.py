@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from txid_sync.errors import DeleteBrake
@@ -24,14 +24,20 @@ CHUNK = 500
 
 
 def candidates(
-    sink: Sink, document: str, below: int, brake_share: float | None
+    sink: Sink,
+    document: str,
+    below: int,
+    brake_share: float | None,
+    check_version: Callable[[int], None],
 ) -> Iterator[Sequence[str]]:
     """Ids to look up, in chunks; an empty chunk only means that the scan goes on.
 
-    `brake_share` None means no brake.  Raises DeleteBrake before any id is given.
+    `brake_share` None means no brake.  Raises DeleteBrake before any id is given.  Each chunk's
+    greatest version is shown to `check_version`, which raises if it cannot be.
     """
     if brake_share is None:
         for chunk in sink.scan(document):
+            check_version(max((version for _, version in chunk), default=0))
             old = [id for id, version in chunk if version < below]
             yield from (old[i : i + CHUNK] for i in range(0, max(1, len(old)), CHUNK))
         return
@@ -39,6 +45,7 @@ def candidates(
     found = 0
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
         for chunk in sink.scan(document):
+            check_version(max((version for _, version in chunk), default=0))
             old = [id for id, version in chunk if version < below]
             found += len(old)
             if found > brake_share * total:

@@ -288,3 +288,28 @@ def test_F21_the_loser_of_two_instances_stops(place: Place) -> None:
     place.world.run("delete from public.t where id < 20")
     place.run(second)
     place.assert_equal()
+
+
+def test_once_ends_although_writes_go_on(place: Place) -> None:
+    """`--once` means all that was there at the start, not a moment without writers."""
+    pipeline, stop = place.pipeline(size=10), threading.Event()
+    place.world.run("insert into public.t select g, 'x', 1 from generate_series(1, 100) g")
+    writer = place.world.session()
+
+    def write() -> None:
+        while not stop.is_set():
+            execute(writer, "update public.t set v = v || 'y' where id % 10 = 1")
+            writer.commit()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    running = threading.Thread(target=Daemon(pipeline, DaemonOptions(), stop).run, args=(True,))
+    try:
+        running.start()
+        running.join(30)
+        assert not running.is_alive()
+    finally:
+        stop.set()
+        thread.join()
+        running.join(30)
+    assert len(place.index()) == 100

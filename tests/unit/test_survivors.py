@@ -380,5 +380,5 @@ def test_the_brake_lets_exactly_its_share_pass(share: float | None) -> None:
     sink = MemorySink()
     documents = {str(n): (n, b"{}") for n in range(1, 11)}
     sink.indices["a"] = MemoryIndex("u", documents)
-    found = [id for chunk in candidates(sink, "a", 3, share) for id in chunk]
+    found = [id for chunk in candidates(sink, "a", 3, share, print) for id in chunk]
     assert found == ["1", "2"]

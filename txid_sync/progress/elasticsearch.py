@@ -45,7 +45,7 @@ class ElasticsearchProgress(ProgressStore):
         self._http = Http(settings, 1, max(_LEAST_TIMEOUT_SECONDS, deadline_seconds))
         self._index = index
         self._deadline_seconds = deadline_seconds
-        self._unanswered: dict[str, str] = {}
+        self._unanswered: dict[str, set[str]] = {}
         self._pause = threading.Event()
 
     def load(self, pipeline: str) -> tuple[Progress, Fence] | None:
@@ -88,13 +88,13 @@ class ElasticsearchProgress(ProgressStore):
         try:
             return self._http.ask("PUT", path, value, allowed=[409])
         except SinkUnavailable:
-            self._unanswered[pipeline] = text
+            self._unanswered.setdefault(pipeline, set()).add(text)
             raise
 
     def _own_attempt(self, pipeline: str, text: str) -> tuple[str, Fence]:
         """What is stored, if it came from here; raises TakenOver if not."""
         found = self._trying(lambda: self._read(pipeline))
-        if found is not None and found[0] in (text, self._unanswered.get(pipeline)):
+        if found is not None and found[0] in {text, *self._unanswered.get(pipeline, ())}:
             return found
         what = "saved" if found else "deleted"
         raise TakenOver(

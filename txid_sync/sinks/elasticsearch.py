@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from txid_sync.errors import Discontinuity, PreconditionError, SinkUnavailable
@@ -111,7 +112,8 @@ class ElasticsearchSink(Sink):
             scroll = answer["_scroll_id"]
         finally:
             if scroll:
-                self._http.send_json("DELETE", "/_search/scroll", {"scroll_id": scroll})
+                with suppress(SinkUnavailable):  # it ends by itself in a few minutes
+                    self._http.send_json("DELETE", "/_search/scroll", {"scroll_id": scroll})
 
     def count(self, document: str) -> int:
         """How many live documents the index holds."""

@@ -14,7 +14,7 @@ from functools import partial
 
 from txid_sync import ids
 from txid_sync.cursor import Cursor, Position
-from txid_sync.errors import Discontinuity, PreconditionError, SourceUnavailable
+from txid_sync.errors import PreconditionError, SourceUnavailable
 from txid_sync.model import (
     MAX_ID_BYTES,
     Column,
@@ -32,6 +32,7 @@ from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
 from txid_sync.sources.memory_wal import Key, Table
+from txid_sync.sources.refusals import check_forward, check_pruned
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class MemorySource(Source):
     ) -> None:
         self.database = database
         self.now = now
-        self.documents = {document.name: document for document in documents}
+        ordered = sorted(documents, key=lambda document: document.name)
+        self.documents = {document.name: document for document in ordered}
         self.connection: Connection | None = None
 
     # -- connection -------------------------------------------------------------------------
@@ -162,15 +164,9 @@ class MemorySource(Source):
 
     def _check(self, cursor: Cursor, look: Look) -> None:
         """Refuse a cursor that this source cannot follow."""
-        if cursor.ahead_of(look.snapshot):
-            raise Discontinuity(
-                f"the source went back: its snapshot ends at {look.snapshot.xmax}, "
-                f"up to {cursor.done.xmax} are done"
-            )
-        for name, document in self.documents.items():
-            pruned = self.database.pruned(document.table)
-            if cursor.overtaken_by(pruned):
-                raise Discontinuity(f"the log of {name} was pruned up to {pruned}")
+        check_forward(cursor, look.snapshot)
+        for document in self.documents.values():
+            check_pruned(cursor, self.database.pruned(document.table))
 
     def _is_idle(self, cursor: Cursor, look: Look) -> bool:
         """Whether nothing has ended since the last poll, on this backend, with this cursor."""

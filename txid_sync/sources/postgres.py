@@ -17,7 +17,12 @@ import psycopg2
 
 from txid_sync import ids
 from txid_sync.cursor import Cursor, Position
-from txid_sync.errors import Discontinuity, PreconditionError, SourceUnavailable
+from txid_sync.errors import (
+    Discontinuity,
+    PreconditionError,
+    SourceUnavailable,
+    TxidSyncError,
+)
 from txid_sync.model import (
     MAX_ID_BYTES,
     DeadLetter,
@@ -43,6 +48,7 @@ from txid_sync.sources.postgres_catalog import (
 from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
 from txid_sync.sources.postgres_session import QUERIES, Gate, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
+from txid_sync.sources.refusals import check_forward, check_pruned
 
 GATE_SECONDS = 30.0
 
@@ -62,7 +68,9 @@ class PostgresSource(Source):
 
     def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
         self._session = Session(dsn)
-        self._documents = {document.name: document for document in documents}
+        # One order for ever, whatever that of the configuration: a window is read table by table.
+        ordered = sorted(documents, key=lambda document: document.name)
+        self._documents = {document.name: document for document in ordered}
         self._names = list(self._documents)
         self._statements: dict[str, Statements] = {}
         self._sizes: dict[str, PageSize] = {}
@@ -76,6 +84,7 @@ class PostgresSource(Source):
         if self._session.connected and self._statements:
             return
         self._idle = self._rest = None
+        self._statements = {}
         self._session.connect()
         found = [(d, resolve(self._session, d)) for d in self._documents.values()]
         self._session.run(search_path([]))
@@ -111,7 +120,7 @@ class PostgresSource(Source):
         self.connect()
         for statements in self._statements.values():
             if statements.table.foreign_log:
-                self._session.run(QUERIES["rebind"], {"relation": statements.table.relation})
+                self._rebind(statements)
         row = self._session.row(QUERIES["begin"])
         snapshot, gate = Snapshot.parse(row["snapshot"]), Gate(self._session, row["lsn"])
         deadline = time.monotonic() + GATE_SECONDS
@@ -120,6 +129,14 @@ class PostgresSource(Source):
                 raise SourceUnavailable("the server does not flush its WAL")
             time.sleep(0.001)
         return Cursor.start(snapshot), snapshot.clock
+
+    def _rebind(self, statements: Statements) -> None:
+        """Empty a log that another cluster wrote; a failure leaves no open transaction."""
+        try:
+            self._session.run(QUERIES["rebind"], {"relation": statements.table.relation})
+        except TxidSyncError:
+            self._session.close()
+            raise
 
     def clock(self) -> int:
         """The clock of a snapshot taken now."""
@@ -169,7 +186,8 @@ class PostgresSource(Source):
             {"xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
         )
         snapshot = Snapshot.parse(row["snapshot"])
-        _check_forward(cursor, snapshot)
+        check_forward(cursor, snapshot)
+        check_pruned(cursor, row["pruned_txid"])
         found = [self._names[ordinal] for ordinal in row["logs"]]
         if window and at:
             first = self._names.index(at.table)
@@ -202,9 +220,8 @@ class PostgresSource(Source):
                 row = self._session.row(statements.page_ids, parameters)
                 page = self.lookup(at.table, row["ids"] or [], epoch)
             break
-        _check_forward(cursor, Snapshot.parse(row["snapshot"]))
-        if row["pruned_txid"] is not None and cursor.overtaken_by(row["pruned_txid"]):
-            raise Discontinuity(f"the log of {at.table} was pruned up to {row['pruned_txid']}")
+        check_forward(cursor, Snapshot.parse(row["snapshot"]))
+        check_pruned(cursor, row["pruned_txid"])
         last = Position(at.table, *row["last"]) if row["last"] else None
         full = row["entries"] >= parameters["limit"]
         after = cursor.after(cursor.window.until, last, full, rest)
@@ -244,7 +261,9 @@ class PostgresSource(Source):
         self.connect()
         statements = self._statements[document]
         columns = len(statements.table.key)
-        keys = [(id, ids.decode(id, columns)) for id in dict.fromkeys(wanted)]
+        keys = [
+            (id, None if "\0" in id else ids.decode(id, columns)) for id in dict.fromkeys(wanted)
+        ]
         known = [(id, key) for id, key in keys if key is not None]
         pages = [self._lookup(statements, known, epoch)]
         foreign = [id for id, key in keys if key is None]
@@ -343,14 +362,6 @@ class PostgresSource(Source):
 
 
 _SMALLER: dict[str, Any] = {}
-
-
-def _check_forward(cursor: Cursor, snapshot: Snapshot) -> None:
-    if cursor.ahead_of(snapshot):
-        raise Discontinuity(
-            f"the source went back: its next transaction is {snapshot.xmax}, "
-            f"up to {cursor.done.xmax} are done"
-        )
 
 
 def _identity(row: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from txid_sync.model import Column, Document, Schema
 from txid_sync.sources.postgres_session import QUERIES, Session
 from txid_sync.sources.postgres_sql import KeyColumn, Statements, Table
 
+# insert, update, delete, key, truncate; row, key, truncate
+TRIGGERS = {"statement": 5, "row": 3}
 _INIT = "run 'txid-sync init'"
 
 
@@ -50,17 +52,19 @@ def find_table(session: Session, document: Document, table: dict[str, Any]) -> T
     kinds = session.rows(QUERIES["columns"], {"relation": table["relation"]})
     return Table(
         document, table["relation"], table["schema"], table["name"], entry["id"], entry["log"], key,
-        foreign_log=entry["foreign_log"], newlines=any(kind["newlines"] for kind in kinds),
+        capture=entry["capture"], foreign_log=entry["foreign_log"],
+        newlines=any(kind["newlines"] for kind in kinds),
     )  # fmt: skip
 
 
 def check_triggers(session: Session, table: Table) -> None:
     """Raise PreconditionError unless all our triggers are there and fire always."""
-    found = session.row(QUERIES["triggers"], {"relation": table.relation})
-    if found["triggers"] == 0 or found["weak"]:
+    wanted = TRIGGERS[table.capture]
+    found = session.row(QUERIES["triggers"], {"relation": table.relation, "wanted": wanted})
+    if found["missing"] or found["weak"]:
         raise PreconditionError(
-            f"changes of table {table.document.table} are not captured: "
-            f"{found['triggers']} triggers, {found['weak']} of them disabled or not ALWAYS",
+            f"changes of table {table.document.table} are not captured: of its triggers "
+            f"{found['missing']} are missing, {found['weak']} are disabled or not ALWAYS",
             _INIT,
         )
 

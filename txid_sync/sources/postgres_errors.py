@@ -11,6 +11,7 @@ from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 # Prefixes of SQLSTATE after which the same statement may work later, perhaps on a new connection.
 _AWAY = (
     "08",  # connection exception
+    "25P02",  # the transaction was aborted before
     "25P03",  # idle in transaction timeout
     "40",  # serialization failure, deadlock
     "53",  # out of disk, memory, connections

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions, sql
 
-from txid_sync.errors import PreconditionError, SourceUnavailable
+from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 from txid_sync.sources.postgres_errors import translate
 from txid_sync.sql import load
 
@@ -55,6 +55,14 @@ class Session:
             if isinstance(error, UnicodeError):
                 raise PreconditionError(f"connect to PostgreSQL: {error}") from None
             raise translate(error, "connect to PostgreSQL") from None
+        try:
+            self._settle()
+        except TxidSyncError:
+            self.close()
+            raise
+
+    def _settle(self) -> None:
+        """Check the server and pin the settings; a connection that is not pinned is not kept."""
         server = self.row(QUERIES["server"])
         if server["version"] < MINIMUM_VERSION:
             raise PreconditionError(

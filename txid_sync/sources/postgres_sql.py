@@ -38,6 +38,7 @@ class Table:
     tracked_id: int
     log: str
     key: tuple[KeyColumn, ...]
+    capture: str = "statement"
     foreign_log: bool = False
     newlines: bool = True
 
@@ -112,7 +113,8 @@ def identity() -> sql.Composable:
 def probe(statements: Sequence[Statements]) -> sql.Composable:
     """One statement over all logs: which of them have rows in the window."""
     logs = SQL(", ").join([s.probe for s in statements])
-    return SQL(QUERIES["probe"]).format(logs=logs, identity=identity())
+    ids = Literal([s.table.tracked_id for s in statements])
+    return SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity())
 
 
 def poll() -> sql.Composable:

@@ -69,9 +69,14 @@ select pg_logical_emit_message(true, 'txid_sync', '')
 select pg_logical_emit_message(false, 'txid_sync', '', true)
 
 -- probe --
--- Which logs have rows in the window, and the snapshot in which that is so.
+-- Which logs have rows in the window, the greatest txid pruned from any of them, and the snapshot in
+-- which that is so.
 select txid_current_snapshot()::text as snapshot,
        array_remove(array[{logs}]::int[], null) as logs,
+       (select max(pruned_txid) from txid_sync.tracked
+         where id = any ({tracked_ids})
+           and system_identifier = (select system_identifier from pg_control_system()))
+         as pruned_txid,
        identity.*
   from ({identity}) identity
 
@@ -292,7 +297,9 @@ select b.attname as name, t.typname as type, b.array,
 -- triggers --
 -- Our triggers on a table and its partitions: how many, and how many of them do not fire always.
 select count(*) as triggers,
-       count(*) filter (where g.tgenabled <> 'A') as weak
+       count(*) filter (where g.tgenabled <> 'A') as weak,
+       %(wanted)s - count(distinct regexp_replace(g.tgname, '.*_', ''))
+         filter (where g.tgrelid = %(relation)s::oid) as missing
   from pg_trigger g
  where g.tgrelid in (select relid from pg_partition_tree(%(relation)s::oid::regclass)
                       union select %(relation)s::oid)
