@@ -226,7 +226,7 @@ def _capture(database: Database, name: str, relation: str, qualified: str) -> It
     if tracked["bytes"] is not None:
         detail = f"{tracked['bytes'] / 2**20:.1f} MiB"
         large = tracked["bytes"] > LARGE_LOG_BYTES
-        fix = "is a run under way? it prunes what it has read"
+        fix = "select txid_sync.prune(...): docs/capture.md, upkeep"
         yield (warning if large else ok)(f"{name}: log size", detail, *([fix] if large else []))
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PreconditionError
+from txid_sync.errors import Discontinuity, PreconditionError, TakenOver
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, epoch_of, version_of
@@ -47,6 +47,7 @@ class Keeper:
         self._progress: Progress | None = None
         self._fence: Fence | None = None
         self._saved_at = self._checked_at = 0.0
+        self._owned_at = seconds()
         self._checked_clock = -1
         self._in_a_row: Counter[str | None] = Counter()
         self.dirty = False
@@ -125,6 +126,19 @@ class Keeper:
             raise Discontinuity(
                 f"the source went back: its clock is {clock}, "
                 f"versions up to {self.progress.highest_version} were sent"
+            )
+
+    def check_owner(self, interval_seconds: float) -> None:
+        """Now and then: raise TakenOver if progress was saved by somebody else, also when idle."""
+        now = self._seconds()
+        if self.dirty or now - self._owned_at < interval_seconds:
+            return
+        self._owned_at = now
+        stored = self._store.load(self._name)
+        if stored is None or stored[1] != self._fence:
+            raise TakenOver(
+                f"another instance, or a resync, saved the progress of pipeline {self._name!r}",
+                "let only one instance run; after a resync start this one again",
             )
 
     def look_soon(self) -> None:

@@ -200,6 +200,7 @@ class Pipeline:
             self._collect(wait=True)
             return True
         self._check_catalog()
+        self._keeper.check_owner(self._options.catalog_interval_seconds)
         self._keeper.settled()
         return False
 

@@ -100,3 +100,11 @@ def test_an_id_with_a_zero_byte_is_looked_up(world: World) -> None:
     world.track("public.w")
     source = world.source(Document("public.w", "w"))
     assert source.lookup("w", ["a\0b"], 1).documents == 1
+
+
+def test_a_dropped_key_is_noticed(world: World) -> None:
+    """Without its unique index two rows may share one document: the run stops."""
+    source = world.source(T)
+    world.run("alter table public.t drop constraint t_pkey")
+    with pytest.raises(PreconditionError, match="no unique index on its key id"):
+        source.describe()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pipelines import OPTIONS, A, B, World, drain, run
-from txid_sync.errors import PreconditionError, Unavailable
+from txid_sync.errors import PreconditionError, TakenOver, Unavailable
 from txid_sync.model import Page, epoch_of
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.memory import MemorySink
@@ -149,6 +149,21 @@ def test_a_resync_that_does_not_help_stops() -> None:
     pipeline.resync("begin")
     with pytest.raises(PreconditionError, match="does not help"):
         drain(pipeline)
+
+
+def test_F21_an_idle_instance_notices_that_it_was_taken_over() -> None:
+    """A resync beside a run that has nothing to save ends that run."""
+    world = World()
+    world.write("a", 1)
+    idle = world.pipeline()
+    idle.start()
+    drain(idle)
+    other = world.pipeline()
+    other.start()
+    other.resync("asked for")
+    world.now_seconds += 100
+    with pytest.raises(TakenOver):
+        drain(idle)
 
 
 def test_a_new_epoch_is_stored_before_anything_is_sent_under_it() -> None:

@@ -60,7 +60,15 @@ def find_table(session: Session, document: Document, table: dict[str, Any]) -> T
 def check_triggers(session: Session, table: Table) -> None:
     """Raise PreconditionError unless all our triggers are there and fire always."""
     wanted = TRIGGERS[table.capture]
-    found = session.row(QUERIES["triggers"], {"relation": table.relation, "wanted": wanted})
+    key = [column.name for column in table.key]
+    parameters = {"relation": table.relation, "wanted": wanted, "key": key}
+    found = session.row(QUERIES["triggers"], parameters)
+    if not found["keyed"]:
+        raise PreconditionError(
+            f"table {table.document.table} has no unique index on its key {', '.join(key)} "
+            "any more",
+            "make it again, or track the table by another key: txid_sync.track",
+        )
     if found["missing"] or found["weak"]:
         raise PreconditionError(
             f"changes of table {table.document.table} are not captured: of its triggers "

@@ -295,11 +295,20 @@ select b.attname as name, t.typname as type, b.array,
  order by b.attnum
 
 -- triggers --
--- Our triggers on a table and its partitions: how many, and how many of them do not fire always.
+-- Our triggers on a table and its partitions: how many, and how many of them do not fire always;
+-- and whether a unique index still keeps the key.
 select count(*) as triggers,
        count(*) filter (where g.tgenabled <> 'A') as weak,
        %(wanted)s - count(distinct regexp_replace(g.tgname, '.*_', ''))
-         filter (where g.tgrelid = %(relation)s::oid) as missing
+         filter (where g.tgrelid = %(relation)s::oid) as missing,
+       exists (select from pg_index i
+                where i.indrelid = %(relation)s::oid and i.indisunique and i.indisvalid
+                  and i.indpred is null and i.indexprs is null
+                  and i.indnkeyatts = cardinality(%(key)s::name[])
+                  and i.indnkeyatts = (
+                      select count(*) from pg_attribute a
+                       where a.attrelid = i.indrelid and a.attname = any (%(key)s::name[])
+                         and a.attnum = any ((i.indkey::int2[])[0 : i.indnkeyatts - 1]))) as keyed
   from pg_trigger g
  where g.tgrelid in (select relid from pg_partition_tree(%(relation)s::oid::regclass)
                       union select %(relation)s::oid)
