@@ -4,7 +4,7 @@ PYTHON := python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench chaos clean
+.PHONY: help setup test lint demo bench model mutants matrix chaos clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,17 @@ demo: setup ## Throw-away servers, a load and a live view of the pipeline
 bench: setup ## Measure throughput (benchmarks/)
 	$(BIN)/python -m benchmarks
 
-chaos: setup ## The fuzz in its long form: SECONDS=120 SEED=... (both optional)
-	$(BIN)/python -m tests.chaos.fuzz --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+model: setup ## Every schedule of the cursor within bounds
+	$(BIN)/python -m pytest -q tests/model
+
+mutants: setup ## Change the code in each way of a list and see which test finds it
+	$(BIN)/python -m tests.mutants
+
+matrix: setup ## Every PostgreSQL with every engine; every version through its conformance suite
+	$(BIN)/python -m tests.matrix
+
+chaos: setup ## Writers, kills and crashes for SECONDS=300 with SEED=... (both optional)
+	$(BIN)/python -m tests.chaos.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove .venv and everything that tools leave behind
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -1,6 +1,7 @@
 """Fixtures: real servers, started when first asked for, once per session.
 
 postgres_server, elasticsearch_server, elasticsearch_url (session); database, index_prefix, seed.
+`--postgres` and `--engine` choose their versions; tests/matrix runs all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hypothesis
 import pytest
 
 from tests.support import Database
-from txid_sync.dev import ElasticsearchServer, PostgresServer, elasticsearch, postgres
+from txid_sync.dev import PostgresServer, SearchServer, elasticsearch, engines, postgres
 from txid_sync.dev.postgres_binaries import RELEASES
 
 KEPT = ("TXID_SYNC_CACHE", "TXID_SYNC_SEED")
@@ -43,31 +44,50 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 
-def pytest_report_header() -> list[str]:
-    """What a failure has to be repeated with."""
-    servers = (
-        f"servers: PostgreSQL {RELEASES[postgres.DEFAULT_VERSION]}, "
-        f"Elasticsearch {elasticsearch.DEFAULT_VERSION} (started when first needed)"
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which servers the fixtures start."""
+    group = parser.getgroup("servers")
+    group.addoption(
+        "--postgres",
+        default=postgres.DEFAULT_VERSION,
+        choices=postgres.VERSIONS,
+        help="major version of PostgreSQL (default: %(default)s)",
     )
-    return [servers, f"seed: TXID_SYNC_SEED={SEED}"]
+    group.addoption(
+        "--engine",
+        default=f"elasticsearch-{elasticsearch.DEFAULT_VERSION}",
+        choices=tuple(engines.ENGINES),
+        help="the search engine (default: %(default)s)",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What a failure has to be repeated with, and what cannot run here at all."""
+    chosen = config.option.postgres, config.option.engine
+    release, title = RELEASES[chosen[0]], engines.ENGINES[chosen[1]].title
+    return [
+        f"servers: PostgreSQL {release}, {title} (started when first needed)",
+        *(f"LEFT OUT on this machine: {e}: {why}" for e, why in engines.left_out().items()),
+        f"seed: TXID_SYNC_SEED={SEED}",
+    ]
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL of the default version; do not stop it, other tests use it too."""
-    with PostgresServer() as server:
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
+    """A PostgreSQL of the chosen version; do not stop it, other tests use it too."""
+    with PostgresServer(pytestconfig.option.postgres) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_server() -> Iterator[ElasticsearchServer]:
-    """An Elasticsearch of the default version; do not stop it, other tests use it too."""
-    with ElasticsearchServer() as server:
+def elasticsearch_server(pytestconfig: pytest.Config) -> Iterator[SearchServer]:
+    """A node of the chosen engine; do not stop it, other tests use it too."""
+    with SearchServer(pytestconfig.option.engine) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_url(elasticsearch_server: ElasticsearchServer) -> str:
+def elasticsearch_url(elasticsearch_server: SearchServer) -> str:
     """Its base address."""
     return elasticsearch_server.url
 
@@ -83,7 +103,7 @@ def database(postgres_server: PostgresServer) -> Iterator[Database]:
 
 
 @pytest.fixture
-def index_prefix(elasticsearch_server: ElasticsearchServer) -> Iterator[str]:
+def index_prefix(elasticsearch_server: SearchServer) -> Iterator[str]:
     """A prefix for index names that no other test has; its indices are deleted afterwards."""
     prefix = f"test-{os.getpid()}-{next(NUMBERS)}-"
     yield prefix

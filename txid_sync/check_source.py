@@ -11,6 +11,7 @@ from psycopg2 import sql
 
 from txid_sync.check import Point, failed, guarded, judge, ok, warning
 from txid_sync.database import connect
+from txid_sync.errors import PreconditionError
 from txid_sync.model import Document
 from txid_sync.schema import VERSION
 from txid_sync.sources.postgres_errors import translate
@@ -62,7 +63,14 @@ def _source_points(dsn: str, documents: Sequence[Document]) -> Iterator[Point]:
         installed = all(point.state == "OK" for point in schema)
         relations = []
         for document in documents:
-            table = database.rows("table", _table_parameters(document))
+            try:
+                table = database.rows("table", _table_parameters(document))
+            except PreconditionError as error:  # no USAGE on its schema: its name means nothing
+                yield failed(
+                    f"document {document.name}: table", error.message,
+                    f"grant usage on the schema of {document.table} to {server['role']}",
+                )  # fmt: skip
+                continue
             relations += [row["relation"] for row in table]
             points = _document(database, server, document, table, installed)
             yield from guarded(f"document {document.name}", points)

@@ -16,6 +16,7 @@ from typing import Any
 
 from txid_sync.config_documents import parse_documents
 from txid_sync.config_place import Place, kind_of
+from txid_sync.dsn import DSN_HINT, is_dsn
 from txid_sync.errors import UsageError
 from txid_sync.model import Document
 from txid_sync.settings import (
@@ -74,6 +75,7 @@ def parse(given: Given, read_secret: Callable[[str], str]) -> Config:
         section: SECTIONS[section](**_values(given, section, origins)) for section in SECTIONS
     }
     _check_pipeline(given, values["pipeline"].name)
+    _check_dsn(values["source"].dsn, origins["source.dsn"])
     sink: SinkSettings | None = None
     if _has_sink(given):
         sink = _with_secrets(values["sink"], origins, read_secret)
@@ -270,6 +272,13 @@ def _check_pipeline(given: Given, name: str) -> None:
         )
 
 
+def _check_dsn(dsn: str, origin: str) -> None:
+    """Raise UsageError, which does not quote it, if libpq cannot read it."""
+    if not is_dsn(dsn):
+        place = Place(origin.partition(" ")[2] or origin, "source")
+        raise place.wrong("dsn", "is not a libpq connection string", DSN_HINT)
+
+
 def _with_secrets(
     sink: SinkSettings, origins: dict[str, str], read_secret: Callable[[str], str]
 ) -> SinkSettings:
@@ -282,7 +291,10 @@ def _with_secrets(
         place = Place(origin.partition(" ")[2], "sink")
         if getattr(sink, target):
             raise place.wrong(setting.name, f"and {target} are both given", "keep one of them")
-        secret = read_secret(file)
+        try:
+            secret = read_secret(file)
+        except UsageError as error:
+            raise place.wrong(setting.name, f"names {error.message}") from None
         if not secret:
             raise place.wrong(setting.name, f"names {file}, which is empty")
         sink = replace(sink, **{target: secret})

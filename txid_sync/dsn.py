@@ -7,14 +7,20 @@ from psycopg2 import extensions
 
 from txid_sync.errors import UsageError
 
+DSN_HINT = "for example 'host=localhost dbname=sync-test' or postgresql://localhost/sync-test"
+
+
+def is_dsn(text: str) -> bool:
+    """Whether libpq can read it; the server is not asked."""
+    try:
+        extensions.parse_dsn(text)
+    except (psycopg2.Error, UnicodeError):
+        return False
+    return True
+
 
 def check_dsn(dsn: str) -> str:
     """The same text; raises UsageError, which does not quote it, if libpq cannot read it."""
-    try:
-        extensions.parse_dsn(dsn)
-    except (psycopg2.Error, UnicodeError):
-        raise UsageError(
-            "POSTGRES_CONFIG is not a libpq connection string",
-            "for example 'host=localhost dbname=sync-test' or postgresql://localhost/sync-test",
-        ) from None
+    if not is_dsn(dsn):
+        raise UsageError("POSTGRES_CONFIG is not a libpq connection string", DSN_HINT)
     return dsn

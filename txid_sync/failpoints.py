@@ -1,6 +1,6 @@
 """Named places at which the process can be made to die, to prove that it may.
 
-`TXID_SYNC_FAILPOINT=sent:3` kills the process (SIGKILL, so nothing is tidied up) when the pipeline
+`TXID_SYNC_FAILPOINT=sent:3` kills the process (SIGKILL, so nothing is tidied up) when it
 passes the place `sent` for the third time.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from txid_sync.errors import UsageError
 
 ENVIRONMENT = "TXID_SYNC_FAILPOINT"
-NAMES = (
+NAMES = (  # passed by every run
+    "progress-loaded",
+    "index-prepared",
     "page-read",
     "gate-passed",
     "sent",
@@ -22,6 +24,10 @@ NAMES = (
     "progress-saved",
     "window-closed",
 )
+RESYNC_NAMES = ("resync-stored", "sweep-begun")
+INIT_NAMES = ("schema-installed", "table-tracked", "reader-granted")
+UNINSTALL_NAMES = ("schema-removed",)
+EVERY_NAME = (*NAMES, *RESYNC_NAMES, *INIT_NAMES, *UNINSTALL_NAMES)
 
 Failpoint = Callable[[str], None]
 
@@ -30,15 +36,20 @@ def ignore(name: str) -> None:
     """The failpoint of ordinary runs: nothing happens."""
 
 
+def of_process(environment: Mapping[str, str]) -> Failpoint:
+    """The failpoint that the environment asks for; raises UsageError."""
+    return from_environment(environment.get(ENVIRONMENT, ""))
+
+
 def from_environment(value: str) -> Failpoint:
     """A failpoint that kills this process as `value` says; raises UsageError."""
     if not value:
         return ignore
     name, _, count = value.partition(":")
-    if name not in NAMES or not (count or "1").isdigit():
+    if name not in EVERY_NAME or not (count or "1").isdigit():
         raise UsageError(
             f"{ENVIRONMENT}={value} names no failpoint",
-            f"NAME:COUNT with one of {', '.join(NAMES)}",
+            f"NAME:COUNT with one of {', '.join(EVERY_NAME)}",
         )
     passes: Counter[str] = Counter()
 

@@ -55,6 +55,11 @@ class InFlight:
         """Whether no further page may be sent now."""
         return len(self._flights) >= self.allowed
 
+    @property
+    def read_documents(self) -> int:
+        """How many documents are under way; may be asked from any thread."""
+        return sum(flight.page.read_documents for flight in tuple(self._flights) if flight.page)
+
     def add(self, flight: Flight) -> None:
         """Append the newest flight."""
         self._flights.append(flight)

@@ -16,7 +16,7 @@ from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, PreconditionError, TakenOver
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
-from txid_sync.model import Document, epoch_of, version_of
+from txid_sync.model import Document, Page, epoch_of, version_of
 from txid_sync.progress.base import Fence, Progress, ProgressStore
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
@@ -69,6 +69,7 @@ class Keeper:
         self._source.connect()
         self._sink.connect()
         stored = self._store.load(self._name)
+        self._failpoint("progress-loaded")
         found = self._look()
         if stored is None:
             cursor, clock = self._source.begin()
@@ -88,10 +89,15 @@ class Keeper:
         chunks = [next(iter(self._sink.scan(name)), ()) for name in adopted]
         return 1 + max((epoch_of(version) for chunk in chunks for _, version in chunk), default=0)
 
-    def apply(self, effect: Effect, version: int) -> None:
-        """Move progress over an acknowledged page of this version."""
+    def apply(self, effect: Effect, page: Page | None, dead_letters: int) -> None:
+        """Move progress over an acknowledged page (None: over an end that sends nothing)."""
         moved = effect(self.progress)
-        moved = replace(moved, highest_version=max(moved.highest_version, version))
+        if page is not None:
+            moved = replace(
+                moved,
+                highest_version=max(moved.highest_version, page.version),
+                acknowledged=moved.acknowledged.plus(page.read_documents, dead_letters),
+            )
         self.dirty = self.dirty or moved != self._progress
         self._progress = moved
 
@@ -171,7 +177,8 @@ class Keeper:
             self._source.close()
             self._source.connect()
             found = self._look()
-        if error.document is not None:
+        same_history = dict(found.identity) == dict(self.progress.identity)
+        if error.document is not None and same_history:
             differences = continuity.changes(self.progress, self._documents, found)
             new_epoch = new_epoch or any(change.new_epoch for change in differences)
             minimum = max(error.minimum_epoch, self.progress.epoch + 1 if new_epoch else 0)
@@ -188,6 +195,7 @@ class Keeper:
     def _look(self) -> Found:
         schemas = self._source.describe()
         states = self._sink.prepare(self._documents, schemas)
+        self._failpoint("index-prepared")
         return Found(
             identity=self._source.identity(),
             clock=self._source.clock(),
@@ -225,6 +233,7 @@ class Keeper:
             )
         )
         self.resyncs += 1
+        self._failpoint("resync-stored")
 
 
 _DROPPED = (

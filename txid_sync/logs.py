@@ -52,5 +52,6 @@ def set_up(form: str, debug: bool = False) -> None:
         level=logging.INFO if debug else logging.WARNING, handlers=[handler], force=True
     )
     if not debug:  # its warnings repeat what our own errors say
-        logging.getLogger("elastic_transport").setLevel(logging.ERROR)
+        for name in ("elastic_transport", "urllib3"):
+            logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("txid_sync").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -142,6 +142,11 @@ class Page:
     read_at_seconds: float = 0.0
     fingerprint: str = ""
 
+    @property
+    def read_documents(self) -> int:
+        """How many documents were read for it, those that could not be built among them."""
+        return self.documents + len(self.dead)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPage:

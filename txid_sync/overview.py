@@ -30,6 +30,7 @@ class Overview:
     `lag_transactions` is an upper bound: 0 if nothing is new, else what has ended since the
     cursor.  `prune_below`: log rows with lower txids were read by this pipeline.  `trouble` tells
     why progress cannot be followed any more; the next run resyncs.
+    `acknowledged_documents` counts since the pipeline's first start.
     """
 
     pipeline: str
@@ -41,6 +42,7 @@ class Overview:
     prune_below: int = 0
     lag_transactions: int = 0
     dead_letters: int = 0
+    acknowledged_documents: int = 0
     trouble: str = ""
     documents: tuple[DocumentState, ...] = field(default=())
 
@@ -74,6 +76,7 @@ def look(assembly: Assembly) -> Overview:
         prune_below=progress.cursor.done.lowest_open,
         lag_transactions=lag,
         dead_letters=dead_letters,
+        acknowledged_documents=progress.acknowledged.documents,
         trouble=trouble,
         documents=_documents(assembly, progress.documents),
     )

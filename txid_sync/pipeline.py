@@ -58,12 +58,16 @@ class PipelineOptions:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """Figures of a running pipeline; counts are since its start."""
+    """Figures of a running pipeline.
+
+    What was read and acknowledged is counted since its first start, over all crashes.
+    """
 
     phase: str
     epoch: int
     clock: int
     complete_clock: int
+    read_documents: int
     acknowledged_documents: int
     acknowledged_pages: int
     dead_letters: int
@@ -103,7 +107,6 @@ class Pipeline:
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
         self._clock = self._complete_clock = 0
-        self._pages = self._documents_acknowledged = self._dead = 0
 
     # -- start and stop ---------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class Pipeline:
 
     def status(self) -> PipelineStatus:
         """Figures for people and metrics."""
-        documents = self.progress.documents.items()
+        documents, counts = self.progress.documents.items(), self.progress.acknowledged
         loading = tuple(name for name, entry in documents if entry.load)
         sweeping = tuple(name for name, entry in documents if entry.sweep_below)
         return PipelineStatus(
@@ -167,9 +170,10 @@ class Pipeline:
             epoch=self.progress.epoch,
             clock=self._clock,
             complete_clock=self._complete_clock,
-            acknowledged_documents=self._documents_acknowledged,
-            acknowledged_pages=self._pages,
-            dead_letters=self._dead,
+            read_documents=counts.documents + self._flights.read_documents,
+            acknowledged_documents=counts.documents,
+            acknowledged_pages=counts.pages,
+            dead_letters=counts.dead_letters,
             in_flight=len(self._flights),
             resyncs=self._keeper.resyncs,
             loading=loading,
@@ -285,6 +289,7 @@ class Pipeline:
         chunks = candidates(self._sink, name, entry.sweep_below, share, self._check_version)
         self._sweep = name, entry.sweep_below, chunks
         log.info("sweep of %s begins", name, extra={"action": "sweep"})
+        self._failpoint("sweep-begun")
 
     def _read_sweep(self) -> None:
         assert self._sweep is not None
@@ -351,10 +356,7 @@ class Pipeline:
 
     def _acknowledge(self, flight: Flight, ack: Ack) -> None:
         self._failpoint("acknowledged")
-        self._keeper.apply(flight.effect, flight.page.version if flight.page else 0)
-        self._pages += 1
-        self._documents_acknowledged += ack.documents
-        self._dead += len(ack.dead)
+        self._keeper.apply(flight.effect, flight.page, len(ack.dead))
         self._complete_clock = max(self._complete_clock, flight.complete_clock)
         if flight.closes_window:
             self._failpoint("window-closed")

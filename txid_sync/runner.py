@@ -51,9 +51,11 @@ def status_text(status: PipelineStatus) -> str:
     """A status as one line."""
     names = status.loading or status.sweeping
     of = f" of {', '.join(names)}" if names else ""
+    known = status.complete_clock > 0  # after a start not before the first window is closed
+    behind = f"{status.lag_transactions} transactions behind" if known else "lag not known yet"
     return (
-        f"{status.phase}{of}: {status.acknowledged_documents} documents written, "
-        f"{status.in_flight} pages in flight, {status.lag_transactions} transactions behind, "
+        f"{status.phase}{of}: {status.acknowledged_documents} documents written in all, "
+        f"{status.in_flight} pages in flight, {behind}, "
         f"clock {status.clock}, complete {status.complete_clock}, epoch {status.epoch}, "
         f"{status.dead_letters} dead letters"
     )

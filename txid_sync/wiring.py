@@ -79,7 +79,7 @@ def assemble(config: Config, choices: Choices | None = None) -> Iterator[Assembl
         store,
         config.documents,
         pipeline_options(config, choices),
-        failpoints.from_environment(os.environ.get(failpoints.ENVIRONMENT, "")),
+        failpoints.of_process(os.environ),
     )
     try:
         yield Assembly(config, source, sink, store, pipeline)

@@ -26,7 +26,7 @@ class Stores:
     other: Callable[[], ProgressStore]
 
 
-@pytest.fixture(params=["memory", pytest.param("elasticsearch", marks=pytest.mark.integration)])
+@pytest.fixture(params=["memory", pytest.param("engine", marks=pytest.mark.integration)])
 def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
     """Each store, empty."""
     if request.param == "memory":

@@ -96,7 +96,7 @@ def elasticsearch_bench(url: str, prefix: str, http: Http) -> Bench:
     return Bench(make(), document, read, drop, make)
 
 
-@pytest.fixture(params=["memory", pytest.param("elasticsearch", marks=pytest.mark.integration)])
+@pytest.fixture(params=["memory", pytest.param("engine", marks=pytest.mark.integration)])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Each sink, prepared."""
     if request.param == "memory":

@@ -16,9 +16,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
+def server(pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
     """A server of its own that decodes its WAL."""
-    with PostgresServer(settings={"wal_level": "logical"}) as server:
+    version = pytestconfig.option.postgres
+    with PostgresServer(version, settings={"wal_level": "logical"}) as server:
         yield server
 
 

@@ -82,6 +82,7 @@ def test_W09_A01_all_is_well_with_select_only(ready: tuple[Place, list[str]]) ->
             "document orders: log index", "no valid index",
         ),
         ("drop table public.lines", "document lines: table", "does not exist"),
+        ("revoke usage on schema shop from {role}", "document orders: table", "permission denied"),
     ],
 )  # fmt: skip
 def test_W09_each_damage_is_one_failed_point(

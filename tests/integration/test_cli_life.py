@@ -63,23 +63,25 @@ def test_W05_W07_from_init_to_uninstall(place: Place) -> None:
 
 
 def test_init_dry_run_prints_sql_that_does_the_same(place: Place) -> None:
-    """What --dry-run prints, run by hand, leaves nothing for init to do; init says the grants."""
+    """What --dry-run prints, run by hand, leaves nothing for init to do, no grants either."""
     state = (
         "select oid, tgname::text, tgenabled from pg_trigger where tgname like 'txid\\_sync%'"
         " union all select oid, relname, relkind from pg_class"
         " where relnamespace = 'txid_sync'::regnamespace order by 1"
     )
-    role = f"{place.database.name}_dry"
-    place.sql(f'create role "{role}"')
+    role, other = f"{place.database.name}_dry", f"{place.database.name}_other"
+    place.sql(f'create role "{role}"; create role "{other}"')
     place.sql(place.run("init", "--dry-run", "--reader", role).stdout)
     by_hand = place.sql(state)
     assert by_hand
-    done = place.run("init", "--reader", role)
-    assert place.sql(state) == by_hand
-    assert f"grant select on shop.orders to {role};" in done.stdout.splitlines()
-    place.sql(done.stdout)
     assert place.run("init", "--reader", role).stdout == ""
-    place.sql(f'drop owned by "{role}"; drop role "{role}"')
+    assert place.sql(state) == by_hand
+    done = place.run("init", "--reader", other)
+    assert f"grant select on shop.orders to {other};" in done.stdout.splitlines()
+    place.sql(done.stdout)
+    assert place.run("init", "--reader", other).stdout == ""
+    for name in (role, other):
+        place.sql(f'drop owned by "{name}"; drop role "{name}"')
 
 
 def test_uninstall_wants_a_confirmation(place: Place) -> None:
@@ -115,18 +117,30 @@ def test_B01_no_load_begins_with_the_changes_from_now_on(place: Place) -> None:
 
 
 def test_W14_dry_run_writes_nothing(place: Place) -> None:
-    """A dry run counts on stdout; no index is made, and no progress."""
+    """A dry run ends by itself and counts on stdout; no index is made, and no progress."""
     place.run("init")
-    done = place.run("run", "--once", "--dry-run")
+    done = place.run("run", "--dry-run")
     assert done.stdout.startswith("dry run: 7 documents, ")
     assert json.loads(place.run("status", "--json").stdout)["started"] is False
+
+
+@pytest.mark.parametrize("condition", ["nothing > 0", "amount >", "amount > 'x'"])
+def test_a_wrong_condition_ends_a_run_at_once(place: Place, condition: str) -> None:
+    """A condition that PostgreSQL does not take is one line that names the document."""
+    place.run("init")
+    file = place.folder / "c.toml"
+    file.write_text(file.read_text().replace("amount > 0", condition))
+    told = place.run("run", "--once", code=ExitCode.PRECONDITION).stderr
+    assert f"document {place.prefix}lines: " in told
+    assert "resync" not in told
 
 
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
         ("source.dsn=host=127.0.0.1 port=1", 3, "Connection refused"),
-        ("source.dsn=nonsense", 5, "nonsense"),
+        ("source.dsn=nonsense", 2, "--set: [source] dsn is not a libpq connection string"),
+        ("sink.password_file=/no/such", 2, "password_file names /no/such: No such file"),
         ("sink.url=http://127.0.0.1:1", 4, "does not answer"),
         ("sink.url=ftp://x", 2, "http(s)://host:port"),
     ],

@@ -11,22 +11,33 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import eventually
-from txid_sync.dev import ElasticsearchServer, PostgresServer, RunFolder, ServerError, cache
+from txid_sync.dev import (
+    ElasticsearchServer,
+    PostgresServer,
+    RunFolder,
+    SearchServer,
+    ServerError,
+    cache,
+    java,
+)
+from txid_sync.dev.engines import ENGINES, find_engine, left_out
 from txid_sync.dev.folders import remove_stale
 from txid_sync.dev.postgres import VERSIONS
 from txid_sync.dev.processes import alive, children
 
 PARENT = """
     import json, threading, time
-    from txid_sync.dev import ElasticsearchServer, PostgresServer
-    servers = [PostgresServer(), ElasticsearchServer()]
+    from txid_sync.dev import PostgresServer, SearchServer
+    engines = ("elasticsearch-8", "opensearch-2")
+    servers = [PostgresServer(), *(SearchServer(engine) for engine in engines)]
     # Started by threads that end: the servers must live on until the process dies.
     threads = [threading.Thread(target=server.start) for server in servers]
     [thread.start() for thread in threads]
@@ -46,7 +57,7 @@ def ask(server: PostgresServer, statement: str, dbname: str = "postgres") -> lis
 
 @pytest.fixture
 def started_by_another() -> Iterator[tuple[subprocess.Popen[str], list[int], list[Path]]]:
-    """A process that runs both servers; its servers' pids (with children) and folders."""
+    """A process that runs three servers; its servers' pids (with children) and folders."""
     command = [sys.executable, "-c", textwrap.dedent(PARENT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -60,7 +71,7 @@ def started_by_another() -> Iterator[tuple[subprocess.Popen[str], list[int], lis
 def test_nothing_survives_a_killed_parent(
     started_by_another: tuple[subprocess.Popen[str], list[int], list[Path]],
 ) -> None:
-    """SIGKILL of the process that started them ends both servers and removes their folders."""
+    """SIGKILL of the process that started them ends all servers and removes their folders."""
     parent, family, folders = started_by_another
     assert len(family) > 5
     assert all(alive(pid) for pid in family)
@@ -75,7 +86,7 @@ def test_nothing_survives_a_killed_parent_and_supervisor(
     """With the supervisors killed too, the servers end, and the next run removes the folders."""
     parent, family, folders = started_by_another
     supervisors = [pid for pid in children(parent.pid) if alive(pid)]
-    assert len(supervisors) == 2
+    assert len(supervisors) == 3
     for pid in [*supervisors, parent.pid]:
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(alive(pid) for pid in family), 15)
@@ -104,22 +115,57 @@ def test_postgres_keeps_data_over_crash_and_restart() -> None:
     assert not folder.exists()
 
 
-def test_elasticsearch_keeps_data_over_crash_and_restart() -> None:
-    """An acknowledged document survives kill -9 and a restart; address and settings stay."""
+def together(action: Callable[[SearchServer], object], servers: list[SearchServer]) -> None:
+    """Do the same to all servers at once."""
+    with ThreadPoolExecutor(len(servers)) as pool:
+        list(pool.map(action, servers))
+
+
+def listening_at(port: int) -> set[str]:
+    """The addresses, as /proc writes them, on which this machine listens at that port."""
+    rows = [
+        row.split()
+        for table in ("tcp", "tcp6")
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    places = [row[1].partition(":") for row in rows if row[3] == "0A"]
+    return {address for address, _, hexed in places if int(hexed, 16) == port}
+
+
+def test_engines_side_by_side_keep_data_over_crash_and_restart() -> None:
+    """Every engine that can run here: own port, data and setting; kill -9 loses no document."""
+    names = [name for name in ENGINES if name not in left_out()]
     settings = {"thread_pool.write.queue_size": 77}
-    with ElasticsearchServer(settings=settings, heap_megabytes=400) as server:
-        server.request("PUT", "/things/_doc/1", {"name": "one"})
-        url, folder, old = server.url, server.folder, server.pid
-        server.kill9()
-        assert not alive(old)
-        server.start()
-        assert server.url == url
-        assert server.request("GET", "/things/_doc/1")["_source"] == {"name": "one"}
-        pools = server.request("GET", "/_nodes/_local/thread_pool")["nodes"]
-        assert [node["thread_pool"]["write"]["queue_size"] for node in pools.values()] == [77]
-        server.delete_indices("th")
-        assert server.request("GET", "/_cat/indices?format=json") == []
-    assert not folder.exists()
+    with contextlib.ExitStack() as stack:
+        servers = [SearchServer(name, settings, heap_megabytes=384) for name in names]
+        for server in servers:
+            stack.callback(server.close)
+        together(SearchServer.start, servers)
+        for server in servers:
+            server.request("PUT", "/things/_doc/1", {"name": server.engine.name})
+        urls, pids = [server.url for server in servers], [server.pid for server in servers]
+        together(SearchServer.kill9, servers)
+        assert not any(alive(pid) for pid in pids)
+        together(SearchServer.start, servers)
+        assert [server.url for server in servers] == urls
+        assert len(set(urls)) == len(names)
+        for server in servers:
+            check_engine(server)
+    assert not any(server.folder.exists() for server in servers)
+
+
+def check_engine(server: SearchServer) -> None:
+    """It is what it says it is, on this machine only, with its document and its setting."""
+    assert server.request("GET", "/things/_doc/1")["_source"] == {"name": server.engine.name}
+    (node,) = server.request("GET", "/_nodes/_local/thread_pool")["nodes"].values()
+    assert node["version"] == server.version
+    assert node["thread_pool"]["write"]["queue_size"] == 77
+    transport = int(node["transport_address"].rpartition(":")[2])
+    for port in (server.port, transport):
+        found = listening_at(port)
+        assert found and found <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    server.delete_indices("th")
+    assert server.request("GET", "/_cat/indices?format=json") == []
 
 
 def test_two_servers_do_not_disturb_each_other(postgres_server: PostgresServer) -> None:
@@ -157,6 +203,28 @@ def test_an_unknown_version_is_refused() -> None:
         PostgresServer("12")
     with pytest.raises(ServerError, match=r"9\.5\.3"):
         ElasticsearchServer("8.0.0")
+    with pytest.raises(ServerError, match=r"opensearch-3\.8\.0"):
+        SearchServer("opensearch-1")
+
+
+def test_engines_without_their_java_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only an old JDK is found, the engines that need a newer one are named with it."""
+    old = java.Jdk(Path("/old"), 17)
+    monkeypatch.setattr(java, "candidates", lambda: iter([old.home]))
+    monkeypatch.setattr(java, "inspect", lambda home: old)
+    assert set(left_out()) == {"elasticsearch-9.5.3", "opensearch-3.8.0"}
+    assert all("JDK 21" in why and "17 in /old" in why for why in left_out().values())
+    with pytest.raises(ServerError, match="JDK 21"):
+        SearchServer("opensearch-3.8.0")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_version_may_be_cut_short(name: str) -> None:
+    """A number of the version may be left out, a part of a number may not."""
+    short = name.rpartition(".")[0]
+    assert find_engine(name) is find_engine(short) is ENGINES[name]
+    with pytest.raises(ServerError):
+        find_engine(name[:-1])
 
 
 def test_a_living_owner_keeps_its_folder() -> None:

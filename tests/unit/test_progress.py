@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from txid_sync.cursor import Cursor, Position
 from txid_sync.errors import CursorFormatError
 from txid_sync.progress import base
-from txid_sync.progress.base import DocumentProgress, Progress
+from txid_sync.progress.base import Counts, DocumentProgress, Progress
 from txid_sync.snapshot import Snapshot
 
 PROGRESS = Progress(
@@ -22,6 +23,7 @@ PROGRESS = Progress(
     epoch=2,
     highest_version=7,
     documents={"a": DocumentProgress("t", "16384", "f", "u", "d", True, ("1", "é"), 3, 4, True)},
+    acknowledged=Counts(7, 3, 1),
 )
 
 
@@ -54,7 +56,9 @@ def test_changing_one_document_leaves_the_rest() -> None:
         ("documents.a", None), ("documents.a", {}), ("documents.a.relation", 1),
         ("documents.a.load", 1), ("documents.a.load_after", "x"), ("documents.a.load_after", [1]),
         ("documents.a.load_version", True), ("documents.a.sweep_below", None),
-        ("documents.a.extra", 1), ("extra", 1),
+        ("documents.a.extra", 1), ("extra", 1), ("acknowledged", None), ("acknowledged", {}),
+        ("acknowledged.documents", -1), ("acknowledged.pages", True), ("acknowledged.extra", 1),
+        ("format", 1),
     ],
 )  # fmt: skip
 def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
@@ -67,6 +71,14 @@ def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
     at[last] = new
     with pytest.raises(CursorFormatError):
         Progress.from_json(json.dumps(value))
+
+
+def test_progress_of_the_first_format_is_read() -> None:
+    """Progress stored before counts were kept is followed, and counts begin at 0."""
+    value = json.loads(PROGRESS.to_json())
+    del value["acknowledged"]
+    found = Progress.from_json(json.dumps({**value, "format": 1}))
+    assert found == replace(PROGRESS, acknowledged=Counts())
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "{}", b"\xff"])

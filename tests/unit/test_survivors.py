@@ -319,7 +319,7 @@ def test_F08_a_clock_below_what_was_sent_is_a_discontinuity() -> None:
     world.write("a", 1)
     keeper = started(world)._keeper
     sent = keeper.progress.highest_version
-    keeper.apply(lambda progress: progress, 1)
+    keeper.apply(lambda progress: progress, Page("a", b"", 0, 1), 0)
     assert keeper.progress.highest_version == sent
     with pytest.raises(Discontinuity, match="went back"):
         keeper.check_reading(keeper.progress.identity, 0)

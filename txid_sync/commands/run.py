@@ -19,7 +19,7 @@ from txid_sync.wiring import Choices, assemble
 )
 @option(
     "--dry-run", envvar="TXID_SYNC_DRY_RUN", is_flag=True,
-    help="Read from the first row on, write nothing anywhere, tell how much it was.",
+    help="Read everything once, write nothing anywhere, tell how much it was.",
 )
 @option(
     "--no-load", envvar="TXID_SYNC_NO_LOAD", is_flag=True,
@@ -45,7 +45,7 @@ def command(
         dry_run=dry_run, load=False if no_load else None, deletes_allowed=allow_deletes
     )
     with assemble(config, choices) as assembly:
-        run_until_stopped(assembly, once)
+        run_until_stopped(assembly, once or dry_run)
         if isinstance(assembly.sink, DiscardSink):
             ui.data(
                 f"dry run: {assembly.sink.documents} documents, {assembly.sink.body_bytes} bytes"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 import click
 
-from txid_sync import schema, ui
+from txid_sync import failpoints, schema, ui
 from txid_sync.commands.options import configured, option
 from txid_sync.database import connect
 from txid_sync.errors import UsageError
@@ -28,8 +29,10 @@ def command(config: Config, yes: bool) -> None:
         raise UsageError("uninstall was not confirmed", "add --yes")
     if not yes:
         click.confirm("Remove the schema txid_sync and all change logs?", abort=True, err=True)
+    failpoint = failpoints.of_process(os.environ)
     with contextlib.closing(connect(config.source.dsn)) as connection:
         schema.uninstall(connection)
+    failpoint("schema-removed")
     ui.message("the schema txid_sync and its triggers are removed")
     store = make_store(config.sink)
     try:

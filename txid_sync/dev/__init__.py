@@ -13,5 +13,12 @@ from txid_sync.dev.elasticsearch import ElasticsearchServer
 from txid_sync.dev.folders import RunFolder
 from txid_sync.dev.postgres import PostgresServer
 from txid_sync.dev.processes import ServerError
+from txid_sync.dev.search_server import SearchServer
 
-__all__ = ["ElasticsearchServer", "PostgresServer", "RunFolder", "ServerError"]
+__all__ = [
+    "ElasticsearchServer",
+    "PostgresServer",
+    "RunFolder",
+    "SearchServer",
+    "ServerError",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -12,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SHORTEST_REST_SECONDS = 0.2
+PATIENCE_SECONDS = 60.0
 
 
 class Supervised:
-    """A program kept running from construction until `stop`."""
+    """A program kept running from construction until `stop`.
+
+    `exit_codes` are those it ended with, `killed_at_stop` whether it did not obey SIGTERM in time.
+    """
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], log: Path | None = None
@@ -23,6 +26,7 @@ class Supervised:
         self._command, self._environment = list(command), dict(environment)
         self._log = log
         self.crashes = 0
+        self.killed_at_stop = False
         self.exit_codes: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -30,32 +34,42 @@ class Supervised:
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
 
+    @property
+    def pid(self) -> int:
+        """The program's, or that of the last one; 0 before the first."""
+        with self._lock:
+            return self._process.pid if self._process is not None else 0
+
     def kill9(self) -> None:
         """SIGKILL the program, if it runs now."""
         with self._lock:
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send any other signal to the program, if it runs now."""
+    def signal(self, number: signal.Signals, pid: int | None = None) -> None:
+        """Send any other signal to the program, if it runs now (and still is this process)."""
         with self._lock:
-            if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(number)
+            process = self._process
+            if process and process.poll() is None and pid in (None, process.pid):
+                process.send_signal(number)
 
     def stop(self) -> None:
         """Let it run no more; it is asked to end by SIGTERM first, and waited for."""
         self._stopping.set()
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=PATIENCE_SECONDS)
+        self.killed_at_stop = self._thread.is_alive()
         self.kill9()
         self._thread.join()
 
     def _loop(self) -> None:
         with (self._log or Path(os.devnull)).open("ab") as log:
             while not self._stopping.is_set():
-                began = time.monotonic()
                 with self._lock:
+                    if self._stopping.is_set():
+                        break  # the signal of `stop` has found no program
+                    began = time.monotonic()
                     self._process = subprocess.Popen(
                         self._command, env=self._environment, stdout=log, stderr=log
                     )
@@ -64,5 +78,4 @@ class Supervised:
                 if code == -signal.SIGKILL:
                     self.crashes += 1
                 rest = SHORTEST_REST_SECONDS - (time.monotonic() - began)
-                with contextlib.suppress(ValueError):
-                    self._stopping.wait(max(0.0, rest))
+                self._stopping.wait(max(0.0, rest))

@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from txid_sync.cursor import Cursor
 from txid_sync.errors import CursorFormatError
 from txid_sync.model import MAX_EPOCH
 
-FORMAT = 1
+FORMAT = 2
 
 Fence = tuple[int, int]
 
@@ -49,6 +49,24 @@ class DocumentProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What was acknowledged since the pipeline's first start, over all crashes.
+
+    A page that had to be sent again counts once for each time that progress moved over it.
+    """
+
+    documents: int = 0
+    pages: int = 0
+    dead_letters: int = 0
+
+    def plus(self, documents: int, dead_letters: int) -> Counts:
+        """These counts after one more page."""
+        return Counts(
+            self.documents + documents, self.pages + 1, self.dead_letters + dead_letters
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """All that a pipeline has to know to go on after a crash."""
 
@@ -57,6 +75,7 @@ class Progress:
     epoch: int = 1
     highest_version: int = 0
     documents: Mapping[str, DocumentProgress] = field(default_factory=dict)
+    acknowledged: Counts = Counts()
 
     def with_document(self, name: str, **changes: Any) -> Progress:
         """This progress with some fields of one document changed."""
@@ -76,6 +95,7 @@ class Progress:
             "epoch": self.epoch,
             "highest_version": self.highest_version,
             "documents": documents,
+            "acknowledged": asdict(self.acknowledged),
         }
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
@@ -92,6 +112,8 @@ class Progress:
 
     @classmethod
     def _from_value(cls, value: Any) -> Progress:
+        if value["format"] == 1 and "acknowledged" not in value:
+            value = {**value, "format": FORMAT, "acknowledged": asdict(Counts())}
         if set(value) != _NAMES or value["format"] != FORMAT:
             raise ValueError(f"fields {sorted(value)}, format {value.get('format')!r}")
         epoch, highest = value["epoch"], value["highest_version"]
@@ -99,10 +121,13 @@ class Progress:
             raise ValueError(f"epoch {epoch!r}, highest version {highest!r}")
         identity = {str(k): str(v) for k, v in value["identity"].items()}
         documents = {name: _document(d) for name, d in value["documents"].items()}
-        return cls(Cursor.from_dict(value["cursor"]), identity, epoch, highest, documents)
+        counts = _counts(value["acknowledged"])
+        return cls(Cursor.from_dict(value["cursor"]), identity, epoch, highest, documents, counts)
 
 
-_NAMES = {"format", "cursor", "identity", "epoch", "highest_version", "documents"}
+_NAMES = {
+    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged"
+}  # fmt: skip
 _TYPES = {
     "table": str,
     "relation": str,
@@ -114,6 +139,13 @@ _TYPES = {
     "sweep_below": int,
     "sweep_asked": bool,
 }
+
+
+def _counts(value: Any) -> Counts:
+    for name in Counts.__slots__:
+        if type(value[name]) is not int or value[name] < 0:
+            raise ValueError(f"acknowledged {name}: {value[name]!r}")
+    return Counts(**value)
 
 
 def _document(value: Any) -> DocumentProgress:

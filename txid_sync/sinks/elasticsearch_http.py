@@ -151,7 +151,10 @@ class Http:
         Raises SinkUnavailable for what may pass, PreconditionError for what will not.
         """
         answer = self.send_json(method, path, value)
-        if 200 <= answer.status < 300 or answer.status in allowed:
+        if answer.status in allowed:
+            answer.value()  # a 404 that the sink did not say must not pass for one that it did
+            return answer
+        if 200 <= answer.status < 300:
             return answer
         raise refused(f"{method} {path.partition('?')[0]}", answer.status, *answer.error)
 
@@ -208,7 +211,8 @@ def refused(what: str, status: int, kind: str, reason: str) -> TxidSyncError:
             "the rights needed are listed in docs/sink-errors.md",
         )
     text = f"the sink refused {what}: {status} {kind or 'no JSON'} {reason}".rstrip()
-    if status in (403, 408, 429) or status >= 500:
+    foreign = not kind and not reason and status not in (405, 406, 415)  # a proxy's page, say
+    if foreign or status in (403, 408, 429) or status >= 500:
         return SinkUnavailable(text)
     return PreconditionError(text)
 

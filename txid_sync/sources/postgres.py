@@ -40,6 +40,7 @@ from txid_sync.sources import postgres_sql
 from txid_sync.sources.base import Source
 from txid_sync.sources.pagesize import PageSize
 from txid_sync.sources.postgres_catalog import (
+    check_condition,
     check_triggers,
     find_table,
     resolve,
@@ -98,6 +99,7 @@ class PostgresSource(Source):
             for ordinal, table in enumerate(tables)
         }
         for name in self._names:
+            check_condition(self._session, self._statements[name])
             self._sizes.setdefault(name, PageSize())
 
     def close(self) -> None:

@@ -77,6 +77,20 @@ def check_triggers(session: Session, table: Table) -> None:
         )
 
 
+def check_condition(session: Session, statements: Statements) -> None:
+    """Raise PreconditionError unless PostgreSQL takes the condition of the document."""
+    document = statements.table.document
+    if not document.where:
+        return
+    try:
+        session.rows(sql.SQL("explain ") + statements.load_first, {"epoch": 1, "limit": 1})
+    except PreconditionError as error:
+        raise PreconditionError(
+            f"document {document.name}: {error.message}",
+            "correct 'where' of this document in the configuration",
+        ) from None
+
+
 def schema_of(session: Session, statements: Statements) -> Schema:
     """Columns, key and fingerprint of a document's table."""
     table = statements.table

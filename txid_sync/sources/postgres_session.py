@@ -6,8 +6,10 @@ its table locks; nothing is ever left open between two statements.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg2
@@ -15,10 +17,13 @@ from psycopg2 import extensions, sql
 
 from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 from txid_sync.sources.postgres_errors import translate
+from txid_sync.sources.postgres_watchdog import Watchdog
 from txid_sync.sql import load
 
 MINIMUM_VERSION = 130000
 STATEMENT_TIMEOUT_SECONDS = 60
+ANSWER_SECONDS = 75.0  # longer than the server's own limit: then nobody answers any more
+CONNECT_SECONDS = 10  # unless the connection string, or PGCONNECT_TIMEOUT, says something else
 FORCE_AFTER_SECONDS = 0.005
 _TEXT_OID = 25
 
@@ -36,6 +41,7 @@ class Session:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: extensions.connection | None = None
+        self._watchdog: Watchdog | None = None
         self.generation = 0
         self.version = 0
 
@@ -48,8 +54,9 @@ class Session:
         """Connect and pin the session; raises SourceUnavailable or PreconditionError."""
         self.close()
         try:
-            connection = psycopg2.connect(self._dsn)
+            connection = psycopg2.connect(self._dsn, **_connect_timeout(self._dsn))
             connection.autocommit = True
+            self._watchdog = Watchdog(connection.fileno(), ANSWER_SECONDS)
             self._connection = connection
         except (psycopg2.Error, UnicodeError) as error:
             if isinstance(error, UnicodeError):
@@ -79,6 +86,9 @@ class Session:
     def close(self) -> None:
         """End the connection; whatever waits for its gate is lost."""
         self.generation += 1
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -108,7 +118,8 @@ class Session:
         `body` comes as bytes."""
         with self._cursor() as cursor:
             extensions.register_type(_BODY, cursor)
-            cursor.execute(query, parameters)
+            with self._watching():
+                cursor.execute(query, parameters)
             values = cursor.fetchone()
             assert values is not None
             row = dict(zip((c.name for c in cursor.description or ()), values, strict=True))
@@ -128,11 +139,16 @@ class Session:
             raise SourceUnavailable("the connection to PostgreSQL is lost")
         return self._connection.cursor()
 
+    def _watching(self) -> AbstractContextManager[None]:
+        assert self._watchdog is not None
+        return self._watchdog.watching()
+
     def _execute(
         self, cursor: extensions.cursor, query: Query, parameters: Mapping[str, Any] | None
     ) -> None:
         try:
-            cursor.execute(query, parameters or {})
+            with self._watching():
+                cursor.execute(query, parameters or {})
         except psycopg2.Error as error:
             self.drop_if_broken()
             raise translate(error, "query PostgreSQL") from None
@@ -175,6 +191,12 @@ class Gate:
             self._forced = True
             self._session.force_flush()
         return self._passed
+
+
+def _connect_timeout(dsn: str) -> dict[str, Any]:
+    if "connect_timeout" in extensions.parse_dsn(dsn) or "PGCONNECT_TIMEOUT" in os.environ:
+        return {}
+    return {"connect_timeout": CONNECT_SECONDS}
 
 
 def search_path(schemas: Sequence[str]) -> sql.Composable:
