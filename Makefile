@@ -36,8 +36,8 @@ demo: setup ## Throw-away servers, a load and a live view of the pipeline
 bench: setup ## Measure throughput (benchmarks/)
 	$(BIN)/python -m benchmarks
 
-model: setup ## Every schedule of the cursor within bounds
-	$(BIN)/python -m pytest -q tests/model
+model: setup ## Every schedule of the cursor and of the whole pipeline within bounds
+	$(BIN)/python -m tests.model
 
 mutants: setup ## Change the code in each way of a list and see which test finds it
 	$(BIN)/python -m tests.mutants

@@ -50,6 +50,7 @@ class Keeper:
         self._owned_at = seconds()
         self._checked_clock = -1
         self._in_a_row: Counter[str | None] = Counter()
+        self._sent_version = 0
         self.dirty = False
         self.resyncs = 0
 
@@ -101,6 +102,10 @@ class Keeper:
         self.dirty = self.dirty or moved != self._progress
         self._progress = moved
 
+    def sends(self, page: Page) -> None:
+        """Note that the sink may hold this page from now on, whatever becomes of its answer."""
+        self._sent_version = max(self._sent_version, page.version)
+
     def settled(self) -> None:
         """The sink is complete: whatever was written again has helped."""
         self._in_a_row.clear()
@@ -128,10 +133,10 @@ class Keeper:
         """Raise Discontinuity if this reading cannot come from the source that progress is of."""
         if dict(identity) != dict(self.progress.identity):
             raise Discontinuity(_ANOTHER_SOURCE)
-        if version_of(self.progress.epoch, clock) < self.progress.highest_version:
+        highest = max(self.progress.highest_version, self._sent_version)
+        if version_of(self.progress.epoch, clock) < highest:
             raise Discontinuity(
-                f"the source went back: its clock is {clock}, "
-                f"versions up to {self.progress.highest_version} were sent"
+                f"the source went back: its clock is {clock}, versions up to {highest} were sent"
             )
 
     def check_owner(self, interval_seconds: float) -> None:

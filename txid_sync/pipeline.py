@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PageExpired, Unavailable
+from txid_sync.errors import Discontinuity, PageExpired, SourceUnavailable, Unavailable
 from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.inflight import Effect, Flight, InFlight, answered
 from txid_sync.keeper import Keeper
@@ -192,6 +192,10 @@ class Pipeline:
         except Discontinuity as error:
             self._resync(error)
             return True
+        except SourceUnavailable:
+            # A server that crashed may count again from below: its clock up to now says nothing.
+            self._clock = self._complete_clock = 0
+            raise
         self._keeper.save_if_due(self._options.save_interval_seconds)
         return busy
 
@@ -317,6 +321,7 @@ class Pipeline:
         self._wait_for_gate(page)
         self._failpoint("gate-passed")
         empty = not page.documents and not page.dead
+        self._keeper.sends(page)
         answer = answered(Ack(0, 0)) if empty else self._sink.submit(page)
         self._failpoint("sent")
         self._flights.add(Flight(page, answer, effect, complete_clock, closes))

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import NoReturn
 
 from tests.mutants.entries import BadEntry, Mutant, chosen, listed
 from tests.mutants.runner import (
@@ -91,5 +94,14 @@ def summary(outcomes: Mapping[Mutant, Outcome], seconds: float) -> int:
     return 0 if counts[Verdict.KILLED] == len(outcomes) else 1
 
 
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End as on Ctrl-C: nothing is left behind."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

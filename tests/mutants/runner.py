@@ -77,6 +77,7 @@ class Workshop:
         self._root = folder / "repository"
         self._scratch = folder
         self._written = 0
+        self._process: subprocess.Popen[bytes] | None = None
         shutil.copytree(origin, self._root, ignore=_LEFT_OUT)
 
     @property
@@ -120,13 +121,18 @@ class Workshop:
         }  # fmt: skip
         output = self._scratch / "output.txt"
         with output.open("wb") as stream:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command, cwd=self._root, env=environment, stdin=subprocess.DEVNULL,
                 stdout=stream, stderr=subprocess.STDOUT,
             )  # fmt: skip
-            code = _wait(process, timeout_seconds)
+            code = _wait(self._process, timeout_seconds)
         found = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
         return Ran(code, found, output.read_text(encoding="utf-8", errors="replace"))
+
+    def interrupt(self) -> None:
+        """End the run that is under way; it tidies up."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
 
     def problem(self, ran: Ran) -> str:
         """Why a run says nothing about the code in the copy; empty if it does."""
@@ -182,6 +188,21 @@ def workshops(number: int, origin: Path = ROOT) -> Iterator[Sequence[Workshop]]:
         yield [first, *(Workshop(folder / str(n), first.root) for n in range(1, number))]
 
 
+@contextmanager
+def _pool(shops: Sequence[Workshop]) -> Iterator[ThreadPoolExecutor]:
+    """A thread per workshop; whatever ends the block early ends the runs under way too."""
+    pool = ThreadPoolExecutor(len(shops))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for shop in shops:
+            shop.interrupt()
+        raise
+    finally:
+        pool.shutdown()
+
+
 def baseline(
     shops: Sequence[Workshop], mutants: Sequence[Mutant]
 ) -> tuple[Mapping[str, str], Sequence[str]]:
@@ -203,7 +224,7 @@ def baseline(
         failing = {f["test"]: f["message"] for f in ran.report.get("failures", ())}
         return failing, shop.problem(ran)
 
-    with ThreadPoolExecutor(len(shops)) as pool:
+    with _pool(shops) as pool:
         found = list(pool.map(run, shops, shares))
     failing = {test: message for part, _ in found for test, message in part.items()}
     return failing, [problem for _, problem in found if problem]
@@ -243,7 +264,7 @@ def try_all(
             free.put(shop)
 
     outcomes = {}
-    with ThreadPoolExecutor(len(shops)) as pool:
+    with _pool(shops) as pool:
         running = {pool.submit(work, mutant): mutant for mutant in mutants}
         for future in as_completed(running):
             mutant = running[future]

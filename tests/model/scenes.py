@@ -1,0 +1,116 @@
+"""The bounds of each search: what may happen, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.model.surroundings import Scene, Writer
+from txid_sync.progress.memory import SaveFault
+from txid_sync.sinks.memory import Fault
+
+EVERY_FAULT = tuple(Fault)
+EVERY_SAVE_FAULT = tuple(SaveFault)
+
+
+def _put(*keys: str, **how: bool) -> Writer:
+    return Writer("put", keys, **how)
+
+
+def _at_once(what: str, *keys: str) -> Writer:
+    return Writer(what, keys, whole=True)
+
+
+_ONE, _GONE, _TWO = _at_once("put", "1"), _at_once("delete", "1"), _at_once("put", "2")
+_OPEN, _OPEN_DELETE = _put("1"), Writer("delete", ("1",))
+_WRITES = frozenset({"begin", "commit"})
+
+SCENES: dict[str, Scene] = {
+    # Faults of sink and store, and the process dies between any two effects.
+    "faults": Scene(
+        (_OPEN, _GONE), {"fault": 1, "die": 1},
+        faults=EVERY_FAULT, save_faults=EVERY_SAVE_FAULT,
+    ),
+    # Two faults: also zombies that meet each other.
+    "zombies": Scene((_ONE, _GONE), {"fault": 2, "die": 1}, faults=(Fault.LATE, Fault.LOST)),
+    # Requests in flight are applied in any order; nothing is saved for a while.
+    "in flight": Scene(
+        (_ONE, _GONE, _TWO), {"fault": 1}, holds=True, in_flight=2,
+        faults=(Fault.RETRIED, Fault.LOST, Fault.REFUSED),
+    ),
+    "saved late": Scene(
+        (_ONE, _GONE), {"die": 1, "stop": 1}, holds=True, in_flight=2, slow=True
+    ),
+    # The sink restarts with requests under way and forgets its deletes.
+    "forgets": Scene((_ONE, _GONE), {"forget": 1}, holds=True, in_flight=2),
+    # The source crashes and gives txids out again; commits and aborts that were not flushed.
+    "crash": Scene(
+        (_put("1", synchronous=False), _TWO, _put("2", synchronous=False, may_abort=True)),
+        {"crash": 1, "inner": 1}, inner=frozenset({"crash"}),
+    ),
+    # The server restarts, and its snapshot has the text that it had when nothing was new.
+    "same text": Scene(
+        (_put("2", synchronous=False, may_abort=True), _OPEN), {"crash": 1, "inner": 1},
+        inner=frozenset({"crash"}),
+    ),
+    # A first start: load beside the stream; writers act between any two statements.
+    "load": Scene(
+        (_OPEN, _OPEN_DELETE, _at_once("put", "3")), {"inner": 1}, fresh=True,
+        keys=("1", "2", "3"), inner=_WRITES,
+    ),
+    "load, faults": Scene(
+        (_ONE,), {"fault": 1, "die": 1}, fresh=True, faults=(Fault.REFUSED, Fault.LATE),
+        save_faults=EVERY_SAVE_FAULT,
+    ),
+    "load, in flight": Scene(
+        (_ONE, _GONE), {"inner": 1}, fresh=True, holds=True, in_flight=2,
+        inner=frozenset({"begin"}),
+    ),
+    # An index of an earlier life: load, then sweep of what has no row.
+    "ghosts": Scene(
+        (_ONE, _at_once("put", "9")), {"die": 1, "inner": 1}, fresh=True, ghosts=("1", "9"),
+        keys=("1", "2", "9"), inner=frozenset({"begin"}),
+    ),
+    "braked": Scene(
+        (_at_once("put", "9"),), {"fault": 1, "die": 1}, rows=("1", "2", "3"), fresh=True,
+        ghosts=("1", "2", "3", "9"), keys=("1", "2", "3", "9"), brake=0.3, faults=(Fault.REFUSED,),
+    ),
+    "truncate": Scene(
+        (Writer("truncate"), _ONE, _GONE), {"die": 1, "inner": 1}, inner=_WRITES
+    ),
+    # Failover, with and without loss; a disk image put back.
+    "failover": Scene(
+        (_ONE, _at_once("put", "3")), {"lossy promote": 1, "inner": 1, "die": 1},
+        keys=("1", "2", "3"), inner=frozenset({"lossy promote"}),
+    ),
+    "restored": Scene((_ONE, _at_once("put", "3")), {"restore": 1}, keys=("1", "2", "3")),
+    # An operator's resync, dying and failing in the midst of it.
+    "resync": Scene(
+        (_GONE,), {"resync": 1, "die": 1, "fault": 1}, faults=(Fault.LATE,),
+        save_faults=EVERY_SAVE_FAULT,
+    ),
+    # The log is pruned past the cursor, or past a window that is open.
+    "pruned": Scene(
+        (_put("1", "2"), _GONE), {"prune": 1, "inner": 1, "die": 1}, inner=frozenset({"prune"})
+    ),
+    # The index is deleted, or another one stands in its place.
+    "wiped": Scene(
+        (_ONE, _GONE), {"wipe": 1, "nudge": 1, "inner": 1}, inner=frozenset({"wipe"})
+    ),
+    "replaced": Scene(
+        (_ONE, _GONE), {"replace": 1, "nudge": 1, "inner": 1}, inner=frozenset({"replace"})
+    ),
+    # Two processes at once: one after the other, one inside the other.
+    "two": Scene(
+        (_ONE, _GONE), {"inner": 1}, syncers=2, inner=frozenset({"step", "begin"})
+    ),
+    "two, load": Scene((_ONE,), {"inner": 1}, syncers=2, fresh=True, inner=frozenset({"step"})),
+    "two, resync": Scene((_GONE,), {"resync": 1}, syncers=2),
+    "two, faults": Scene(
+        (_ONE,), {"fault": 1}, syncers=2, faults=(Fault.LATE,), save_faults=(SaveFault.LOST,)
+    ),
+}
+
+
+def larger(scene: Scene) -> Scene:
+    """The same with one more of every misfortune."""
+    return replace(scene, budget={what: n + 1 for what, n in scene.budget.items()})
