@@ -251,6 +251,27 @@ def test_adopting_leaves_an_index_as_it_is(bench: Bench) -> None:
     assert not states[name].created
 
 
+def test_an_index_that_acknowledges_too_early_is_named(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ours are durable whatever a template says; one that was there before is warned of."""
+    name, made = f"{bench.index}-async", f"{bench.index}-made"
+    late = {"index.translog.durability": "async"}
+    bench.http.ask("PUT", f"/{name}", {"settings": late})
+    template = {"index_patterns": [f"{made}*"], "template": {"settings": late}}
+    bench.http.ask("PUT", f"/_index_template/{made}", template)
+    try:
+        bench.sink.prepare([Document("t", made)], {made: SCHEMA})
+        bench.sink.prepare([Document("t", made)], {made: SCHEMA})
+    finally:
+        bench.http.ask("DELETE", f"/_index_template/{made}")
+    assert "on disk" not in caplog.text
+    bench.sink.prepare([Document("t", name)], {name: SCHEMA})
+    assert f"index {name} acknowledges writes before they are on disk" in caplog.text
+    (found,) = bench.http.ask("GET", f"/{made}").value().values()
+    assert found["settings"]["index"]["translog"]["durability"] == "request"
+
+
 @pytest.mark.parametrize(
     "alias",
     [{"filter": {"term": {"n": 1}}}, {"routing": "1"}, {"is_write_index": False}],

@@ -15,7 +15,11 @@ from txid_sync.sinks.elasticsearch_http import Http, quoted, refused
 
 _log = logging.getLogger(__name__)
 
-_FIELDS = "*.aliases,*.data_stream,*.settings.index.uuid,*.settings.index.gc_deletes"
+_FIELDS = "*.aliases,*.data_stream," + ",".join(
+    f"*.settings.index.{setting}" for setting in ("uuid", "gc_deletes", "translog.durability")
+)
+# What is acknowledged is on disk; the default, which a template may have changed.
+_DURABLE = {"index.translog.durability": "request"}
 _NAMES_PER_REQUEST = 20
 _MAX_NAME_BYTES = 245
 _FORBIDDEN = '\\/*?"<>| ,#:'
@@ -34,6 +38,7 @@ class Index:
     uuid: str
     alias: bool
     gc_deletes_seconds: float
+    durable: bool = True
 
 
 def check_index_name(name: str) -> None:
@@ -95,7 +100,8 @@ def _the_one(name: str, indices: Mapping[str, Mapping[str, Any]]) -> Index:
         )
     settings = index["settings"]["index"]
     gc = seconds_of(settings["gc_deletes"]) if "gc_deletes" in settings else _DEFAULT_GC_SECONDS
-    return Index(own_name, settings["uuid"], name != own_name, gc)
+    durable = settings.get("translog", {}).get("durability", "request").lower() == "request"
+    return Index(own_name, settings["uuid"], name != own_name, gc, durable)
 
 
 def seconds_of(time_value: str) -> float:
@@ -126,7 +132,8 @@ def prepare_index(
             if not created:
                 _adopt(http, index, gc_deletes_seconds)
             return index, IndexState(index.uuid, created)
-        settings = index_settings(schema, document) | {"index.gc_deletes": f"{gc_deletes_seconds}s"}
+        gc_deletes = {"index.gc_deletes": f"{gc_deletes_seconds}s"}
+        settings = index_settings(schema, document) | _DURABLE | gc_deletes
         created = _create(
             http,
             f"{document.index}-{number:06d}",
@@ -152,6 +159,12 @@ def _create(http: Http, name: str, value: Mapping[str, object]) -> bool:
 
 def _adopt(http: Http, index: Index, gc_deletes_seconds: int) -> None:
     """Let an existing index remember deletes long enough; all else of it stays as it is."""
+    if not index.durable:
+        _log.warning(
+            "index %s acknowledges writes before they are on disk: a crash of the sink may lose "
+            "some of them unnoticed; set index.translog.durability to request",
+            index.name,
+        )
     if index.gc_deletes_seconds >= gc_deletes_seconds:
         return
     value = {"index.gc_deletes": f"{gc_deletes_seconds}s"}
@@ -172,4 +185,5 @@ def create_plain(http: Http, name: str, properties: Mapping[str, object]) -> Non
     check_index_name(name)
     if http.send("HEAD", f"/{quoted(name)}").status == 200:
         return
-    _create(http, name, {"mappings": {"dynamic": False, "properties": properties}})
+    mapping = {"dynamic": False, "properties": properties}
+    _create(http, name, {"settings": _DURABLE, "mappings": mapping})

@@ -54,11 +54,12 @@ def find_table(session: Session, document: Document, table: dict[str, Any]) -> T
         document, table["relation"], table["schema"], table["name"], entry["id"], entry["log"], key,
         capture=entry["capture"], foreign_log=entry["foreign_log"],
         newlines=any(kind["newlines"] for kind in kinds),
+        named_types=any(kind["named"] for kind in kinds),
     )  # fmt: skip
 
 
 def check_triggers(session: Session, table: Table) -> None:
-    """Raise PreconditionError unless all our triggers are there and fire always."""
+    """Raise PreconditionError unless all our triggers are there, fire always and see every row."""
     wanted = TRIGGERS[table.capture]
     key = [column.name for column in table.key]
     parameters = {"relation": table.relation, "wanted": wanted, "key": key}
@@ -68,6 +69,12 @@ def check_triggers(session: Session, table: Table) -> None:
             f"table {table.document.table} has no unique index on its key {', '.join(key)} "
             "any more",
             "make it again, or track the table by another key: txid_sync.track",
+        )
+    if found["heirs"]:
+        raise PreconditionError(
+            f"tables inherit from table {table.document.table}: their rows are seen in it, but"
+            " their changes are not captured",
+            "end the inheritance (alter table ... no inherit), or make it a partitioned table",
         )
     if found["missing"] or found["weak"]:
         raise PreconditionError(

@@ -28,7 +28,8 @@ class KeyColumn:
 class Table:
     """A tracked table as the catalog shows it.
 
-    `foreign_log`: another cluster wrote its log; `newlines`: its rows' JSON may hold raw line ends.
+    `foreign_log`: another cluster wrote its log; `newlines`: its rows' JSON may hold raw line ends;
+    `named_types`: its rows' JSON holds labels or fields of types that somebody made.
     """
 
     document: Document
@@ -41,6 +42,7 @@ class Table:
     capture: str = "statement"
     foreign_log: bool = False
     newlines: bool = True
+    named_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,8 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
         "row_source": row_source,
         "condition": SQL(percent(document.where) or "true"),
         "fingerprint": SQL(QUERIES["fingerprint"]).format(
-            table_text=Literal(percent(quoted(table.schema, table.name)))
+            table_text=Literal(percent(quoted(table.schema, table.name))),
+            type_names=SQL(QUERIES["type_names"] if table.named_types else "null"),
         ),
         "pruned": SQL(QUERIES["pruned"]).format(tracked_id=Literal(table.tracked_id)),
     }

@@ -273,7 +273,8 @@ select a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
 -- columns --
 -- The table's columns as the sink needs to know them: domains resolved, arrays by their element.
 -- `newlines`: the JSON of a value may hold raw line ends, as that of json does, of composite types
--- with such a column, and of foreign types with a cast to json.
+-- with such a column, and of foreign types with a cast to json.  `named`: it holds names that
+-- another entry of the catalog gives, labels or fields of a type that somebody made.
 with recursive base as (
   select a.attnum, a.attname, a.atttypid as type, false as array
     from pg_attribute a
@@ -289,18 +290,21 @@ select b.attname as name, t.typname as type, b.array,
        case t.typtype when 'e' then 'enum' when 'r' then 'range' when 'm' then 'range'
                       when 'c' then 'composite' when 'p' then 'pseudo' else 'base' end as kind,
        t.typname = 'json' or t.typtype in ('c', 'p')
-         or (t.typtype = 'b' and t.typnamespace <> 'pg_catalog'::regnamespace) as newlines
+         or (t.typtype = 'b' and t.typnamespace <> 'pg_catalog'::regnamespace) as newlines,
+       t.typtype in ('e', 'c', 'r', 'm') and t.oid >= 16384 as named
   from base b join pg_type t on t.oid = b.type
  where not (t.typtype = 'd' or (t.typelem <> 0 and t.typlen = -1))
  order by b.attnum
 
 -- triggers --
 -- Our triggers on a table and its partitions: how many, and how many of them do not fire always;
--- and whether a unique index still keeps the key.
+-- whether a unique index still keeps the key; whether other tables inherit from it.
 select count(*) as triggers,
        count(*) filter (where g.tgenabled <> 'A') as weak,
        %(wanted)s - count(distinct regexp_replace(g.tgname, '.*_', ''))
          filter (where g.tgrelid = %(relation)s::oid) as missing,
+       exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
+                where c.oid = %(relation)s::oid and c.relkind = 'r') as heirs,
        exists (select from pg_index i
                 where i.indrelid = %(relation)s::oid and i.indisunique and i.indisvalid
                   and i.indpred is null and i.indexprs is null
@@ -316,7 +320,8 @@ select count(*) as triggers,
 
 -- fingerprint --
 -- What the change log does not show: the table itself, its columns, our triggers, row-level
--- security, partitions.  The xmin of a catalog row changes with every change of that row.
+-- security, partitions, the names within its types (the next block, where there are any).
+-- The xmin of a catalog row changes with every change of that row.
 (select md5(concat_ws('|', c.oid, c.relrowsecurity, c.relforcerowsecurity,
    (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.xmin), ','
                       order by a.attnum)
@@ -328,8 +333,34 @@ select count(*) as triggers,
      where g.tgrelid in (select relid from pg_partition_tree(c.oid) union select c.oid)
        and g.tgname like 'txid\_sync%%'),
    (select string_agg(p.relid::oid::text, ',' order by p.relid::oid)
-      from pg_partition_tree(c.oid) p)))
+      from pg_partition_tree(c.oid) p), {type_names}))
    from pg_class c where c.oid = to_regclass({table_text}))
+
+-- type_names --
+-- Every label and field of every type that the columns use, at any depth.  16384 is the first oid
+-- that is not the server's own.  Of a multirange the cast alone tells the range, before 14 too.
+(with recursive used(type) as (
+   select a.atttypid from pg_attribute a
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+   union
+   select part.type
+     from used u join pg_type t on t.oid = u.type
+    cross join lateral (
+          select t.typelem union all select t.typbasetype
+          union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
+          union all select m.castsource from pg_cast m
+                     where m.casttarget = t.oid and t.typtype = 'm'
+          union all select f.atttypid from pg_attribute f
+                     where f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
+         ) part(type)
+    where part.type >= 16384)
+ select concat((select string_agg(concat_ws(' ', e.oid, e.enumlabel), ',' order by e.oid)
+                  from used u join pg_enum e on e.enumtypid = u.type),
+               (select string_agg(concat_ws(' ', f.attrelid, f.attnum, f.attname, f.xmin), ','
+                                  order by f.attrelid, f.attnum)
+                  from used u join pg_type t on t.oid = u.type
+                  join pg_attribute f on f.attrelid = t.typrelid
+                 where f.attnum > 0 and not f.attisdropped)))
 
 -- pruned --
 -- The greatest txid pruned from the log; a mark that another cluster made says nothing here.
