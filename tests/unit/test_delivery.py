@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -19,7 +20,7 @@ from txid_sync.errors import (
 from txid_sync.model import Page
 from txid_sync.sinks import elasticsearch_delivery
 from txid_sync.sinks.bulk import actions_of
-from txid_sync.sinks.elasticsearch_delivery import Delivery, Patience
+from txid_sync.sinks.elasticsearch_delivery import Delivery, Patience, RequestSize
 from txid_sync.sinks.elasticsearch_http import Answer, Http
 
 BUSY = (429, "es_rejected_execution_exception")
@@ -76,12 +77,18 @@ def whole(status: int, kind: str = "") -> Reply:
     return lambda ids: Answer(status, json.dumps(error).encode() if ids else b"")
 
 
-def delivery(script: Script, ids: str, seconds: float = 10.0, age_seconds: float = 0.0) -> Delivery:
+def delivery(
+    script: Script,
+    ids: str,
+    seconds: float = 10.0,
+    age_seconds: float = 0.0,
+    size: RequestSize | None = None,
+) -> Delivery:
     """A page with these one-letter ids at version 5."""
     head = '{{"index":{{"_id":"{}","version":5,"version_type":"external_gte"}}}}\n{{"n":1}}\n'
     body = "".join(head.format(i) for i in ids).encode()
     page = Page("i", body, len(ids), 5, read_at_seconds=time.monotonic() - age_seconds)
-    return Delivery(cast("Http", script), "/i/_bulk", page, seconds, Patience())
+    return Delivery(cast("Http", script), "/i/_bulk", page, seconds, Patience(), size)
 
 
 def test_H10_only_items_that_were_refused_are_sent_again() -> None:
@@ -138,6 +145,33 @@ def test_a_request_that_stays_refused_is_sent_in_parts() -> None:
     script = Script(at_most_two)
     assert delivery(script, "abcdefgh").run().retried
     assert sorted("".join(ids) for ids in script.sent if len(ids) <= 2) == ["ab", "cd", "ef", "gh"]
+
+
+@pytest.mark.parametrize("refusal", [whole(413), whole(*BUSY)])
+def test_a_size_that_was_refused_is_not_tried_again_at_once(refusal: Reply) -> None:
+    """The next page is sent in parts that pass; later ones try a little more, bit by bit."""
+    ids = "".join(chr(0x4E00 + n) for n in range(4000))
+
+    def at_most_a_thousand(ids: Sequence[str]) -> Answer:
+        return items()(ids) if len(ids) <= 1000 else refusal(ids)
+
+    size = RequestSize()
+    script = Script(at_most_a_thousand)
+    assert delivery(script, ids, size=size).run().retried
+    script.sent.clear()
+    assert not delivery(script, ids, size=size).run().retried
+    assert len(script.sent) == 4
+    learnt = size.most_bytes
+    for _ in range(3):
+        delivery(script, ids, size=size).run()
+    assert learnt < size.most_bytes < 2 * learnt
+
+
+def test_one_document_that_is_too_large_says_nothing_of_the_others() -> None:
+    """A request of one action is not a reason to make others smaller."""
+    size = RequestSize()
+    assert len(delivery(Script(whole(413)), "a", size=size).run().dead) == 1
+    assert size.most_bytes == math.inf
 
 
 UNKNOWN: list[Reply] = [

@@ -17,7 +17,7 @@ from txid_sync.model import Ack, DeadLetter, Document, Page, Schema
 from txid_sync.sinks.base import IndexState, Sink
 from txid_sync.sinks.bulk import BULK_FIELDS
 from txid_sync.sinks.elasticsearch_dead_letters import DeadLetters
-from txid_sync.sinks.elasticsearch_delivery import Delivery, Patience
+from txid_sync.sinks.elasticsearch_delivery import Delivery, Patience, RequestSize
 from txid_sync.sinks.elasticsearch_http import ElasticsearchSettings, Http, quoted
 from txid_sync.sinks.elasticsearch_indices import find_indices, prepare_index
 
@@ -46,7 +46,7 @@ class ElasticsearchSink(Sink):
         self._gc_deletes_seconds = max(LEAST_GC_DELETES_SECONDS, int(5 * deadline_seconds))
         timeout_seconds = max(LEAST_TIMEOUT_SECONDS, deadline_seconds)
         self._http = Http(settings, in_flight + 2, timeout_seconds)
-        self._patience = Patience()
+        self._patience, self._size = Patience(), RequestSize()
         self._dead = DeadLetters(
             self._http, dead_letter_index, deadline_seconds, self._patience
         )
@@ -93,7 +93,9 @@ class ElasticsearchSink(Sink):
         if path is None:
             raise PreconditionError(f"index {page.document} was not prepared")
         self._patience.wait(0.0)
-        delivery = Delivery(self._http, path, page, self._deadline_seconds, self._patience)
+        delivery = Delivery(
+            self._http, path, page, self._deadline_seconds, self._patience, self._size
+        )
         return self._dead.settle(page, delivery.run())
 
     def scan(self, document: str) -> Iterator[Sequence[tuple[str, int]]]:

@@ -7,6 +7,7 @@ sent again, except where a request as a whole was refused after a part of it may
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -32,6 +33,31 @@ _log = logging.getLogger(__name__)
 _BLOCKED_BASE_SECONDS = 4.0
 _WARN_EVERY_SECONDS = 60.0
 _WHOLE_ATTEMPTS = 2
+_TOO_LARGE = 413
+_LEAST_BYTES = 16_384
+_GROWTH = 1.02
+
+
+class RequestSize:
+    """How large a request may be for the sink to take it, learnt from what it refuses.
+
+    Shared by all pages, so that one that comes after a refusal does not meet it again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.most_bytes = math.inf
+
+    def refused(self, body_bytes: int) -> None:
+        """A request of this size was too large, as a whole."""
+        with self._lock:
+            self.most_bytes = min(self.most_bytes, max(_LEAST_BYTES, body_bytes / 2))
+
+    def passed(self, body_bytes: int) -> None:
+        """A request was taken; near the bound that is a reason to try a little more."""
+        with self._lock:
+            if body_bytes > self.most_bytes / 2:
+                self.most_bytes *= _GROWTH
 
 
 class Patience:
@@ -79,12 +105,19 @@ class Delivery:
     """Sends one page to one path; used once, by one thread."""
 
     def __init__(
-        self, http: Http, path: str, page: Page, deadline_seconds: float, patience: Patience
+        self,
+        http: Http,
+        path: str,
+        page: Page,
+        deadline_seconds: float,
+        patience: Patience,
+        size: RequestSize | None = None,
     ) -> None:
         self._http = http
         self._path = path
         self._page = page
         self._patience = patience
+        self._size = size or RequestSize()
         self._expires_seconds = (page.read_at_seconds or time.monotonic()) + deadline_seconds
         self._attempt = 0
         self._retried = False
@@ -99,7 +132,8 @@ class Delivery:
         while todo:
             self._check_age()
             batch = todo.pop()
-            todo.extend(reversed(self._send(batch)))
+            large = batch.actions > 1 and len(batch.body) > self._size.most_bytes
+            todo.extend(reversed(batch.halves() if large else self._send(batch)))
         conflict = self._conflict_version if self._conflict_version > page.version else 0
         return Ack(page.documents, len(page.body), tuple(self._dead), conflict, self._retried)
 
@@ -115,15 +149,21 @@ class Delivery:
         kind, reason = ("", "") if answer.status == 200 else answer.error
         outcome = request_outcome(answer.status, kind, reason)
         if outcome is Outcome.ANSWERED:
+            self._size.passed(len(batch.body))
             return self._settle(batch, answer)
         text = f"{answer.status} {kind} {reason}".strip()
         if outcome is Outcome.SPLIT:
+            if answer.status == _TOO_LARGE and batch.actions > 1:
+                self._size.refused(len(batch.body))
             return self._split(batch, text)
         if outcome in (Outcome.RETRY, Outcome.BLOCKED):
             self._rest(outcome, text)
             # A request that is too large for the sink's memory never passes in one piece.
-            whole = self._attempt <= _WHOLE_ATTEMPTS or batch.actions == 1
-            return [batch] if whole else batch.halves()
+            if self._attempt <= _WHOLE_ATTEMPTS or batch.actions == 1:
+                return [batch]
+            if outcome is Outcome.RETRY:
+                self._size.refused(len(batch.body))
+            return batch.halves()
         self._fail(outcome, answer, text)
         return ()
 
