@@ -48,7 +48,7 @@ def test_A17_postgres_has_no_room(
             world.run("alter table public.t alter column v set storage plain")
             restart(server, ROOM_BYTES)
             with closing(database.connect()) as writer:
-                with pytest.raises(psycopg2.Error, match="could not (extend|write)"):
+                with pytest.raises(psycopg2.Error, match=r"could not (extend|write)"):
                     fill(writer)
                 with writer.cursor() as cursor:
                     cursor.execute("delete from public.t where id < 100")

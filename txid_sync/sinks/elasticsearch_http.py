@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,6 +185,8 @@ def _client(settings: ElasticsearchSettings, connections: int) -> Elasticsearch:
 
 def _login_headers(settings: ElasticsearchSettings) -> Mapping[str, str]:
     if settings.api_key:
+        if not re.fullmatch(r"[!-~]+", settings.api_key):
+            raise UsageError("the API key holds a character that no key has", "see api_key")
         return {"authorization": f"ApiKey {settings.api_key}"}
     if settings.login is None:
         return {}
