@@ -68,11 +68,11 @@ def test_A16_an_overloaded_node_gets_everything_in_the_end(
 ) -> None:
     """Refusals with 429, of items and of requests, are sent again until all is applied."""
     index = f"{index_prefix}busy"
-    with closing(made_sink(narrow.url, index, in_flight=8)) as sink:
+    with closing(made_sink(narrow.url, index, in_flight=8, seconds=90.0)) as sink:
         pages = [
             page_of(index, 5, range(at, at + 200), "word " * 150) for at in range(0, 4000, 200)
         ]
-        acks = [future.result(60) for future in [sink.submit(page) for page in pages]]
+        acks = [future.result(120) for future in [sink.submit(page) for page in pages]]
         assert any(ack.retried for ack in acks)
         assert all(ack.dead == () for ack in acks)
         assert sink.count(index) == 4000

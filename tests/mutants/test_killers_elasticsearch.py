@@ -53,3 +53,4 @@ def test_deletes_are_remembered_for_several_deadlines(
         sink.prepare([Document("t", "things")], {"things": SCHEMA})
     made = cluster.created["things-000001"]
     assert made["settings"]["index.gc_deletes"] == f"{least}s"
+    assert made["settings"]["index.translog.durability"] == "request"
