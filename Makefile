@@ -22,8 +22,10 @@ setup: ## Check the machine (Python, Java, Maven, psql) and make .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,dev]'
 	@touch $@
 
-test: setup lint ## Lint, then run every test against real servers
-	$(BIN)/python -m pytest
+# Two processes with servers of their own; a file's tests stay together.
+test: setup lint ## Lint, then run every test against real servers, then every version of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m tests.matrix --diagonal --but-default
 
 lint: .venv ## ruff and mypy --strict
 	$(BIN)/ruff check .

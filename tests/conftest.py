@@ -32,6 +32,7 @@ def scrub_environment() -> None:
 
 scrub_environment()
 SEED = int(os.environ.get("TXID_SYNC_SEED") or random.SystemRandom().randrange(2**32))
+os.environ["TXID_SYNC_SEED"] = str(SEED)  # for the processes that share a run
 
 # No deadline per example: the servers share the machine's cores with the test.
 hypothesis.settings.register_profile("dev", deadline=None, print_blob=True, max_examples=100)

@@ -98,7 +98,7 @@ class World:
             "POSTGRES_CONFIG": make_dsn(self.dsn, port=self.postgres_proxy.port),
             "ELASTICSEARCH_URL": self.http_proxy.url,
         }
-        self.syncers = [Supervised(sync("--page-size", "100"), through, log) for log in self.logs]
+        self.syncers = [Supervised(sync("--page-size", "300"), through, log) for log in self.logs]
 
     @property
     def logs(self) -> list[Path]:

@@ -1,7 +1,7 @@
 """`python -m tests.matrix`: every PostgreSQL with every engine, one run of pytest per pair.
 
-`--diagonal`: every version once, in a few minutes.  Exit code 1 if any run failed; what cannot
-run on this machine is named at the end.
+`--diagonal`: every version once, in a few minutes; `--but-default`: without the pair that pytest
+runs by itself.  Exit code 1 if any run failed; what cannot run here is named at the end.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.matrix.plan import ALL_PAIRS, DIAGONAL, Run, runs_of
+from tests.matrix.plan import ALL_PAIRS, DEFAULT, DIAGONAL, Run, runs_of
 from txid_sync.dev.engines import left_out
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,22 +82,31 @@ def show(run: Run, result: Result) -> None:
         print(result.output, flush=True)
 
 
+def told(run: Run, result: Result | None) -> bool:
+    """Show what a run came to; whether it has failed."""
+    if result is None:
+        print(line([run.postgres, run.engine, "-", "-", "-", "-"]), " LEFT OUT", flush=True)
+        return False
+    show(run, result)
+    return bool(result.failed)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 if all that ran has passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--diagonal", action="store_true", help="every version once")
-    diagonal: bool = parser.parse_args(arguments).diagonal
+    parser.add_argument("--but-default", action="store_true", help="without pytest's own pair")
+    parser.add_argument("--at-once", type=int, default=2, help="runs at a time (%(default)s)")
+    chosen = parser.parse_args(arguments)
     missing = left_out()
-    runs = runs_of(DIAGONAL if diagonal else ALL_PAIRS, missing, more=not diagonal)
-    begun, failed = time.monotonic(), 0
+    runs = runs_of(DIAGONAL if chosen.diagonal else ALL_PAIRS, missing, more=not chosen.diagonal)
+    if chosen.but_default:
+        runs = [run for run in runs if (run.postgres, run.engine) != DEFAULT]
+    begun = time.monotonic()
     print(line(HEAD), flush=True)
-    for run in runs:
-        if run.files:
-            result = perform(run)
-            failed += bool(result.failed)
-            show(run, result)
-        else:
-            print(line([run.postgres, run.engine, "-", "-", "-", "-"]), " LEFT OUT", flush=True)
+    with ThreadPoolExecutor(chosen.at_once) as pool:
+        performed = pool.map(lambda run: perform(run) if run.files else None, runs)
+        failed = sum(told(run, result) for run, result in zip(runs, performed, strict=True))
     for engine, why in missing.items():
         print(f"LEFT OUT on this machine: {engine}: {why}")
     print(f"{len(runs)} pairs, {failed} failed, {time.monotonic() - begun:.0f} s")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from txid_sync.dev import elasticsearch
 from txid_sync.dev.engines import ENGINES
-from txid_sync.dev.postgres import VERSIONS
+from txid_sync.dev.postgres import DEFAULT_VERSION, VERSIONS
 
 # Every PostgreSQL once, every engine at least once; neighbours differ in both.
 DIAGONAL = (
@@ -17,7 +18,8 @@ DIAGONAL = (
     ("17", "elasticsearch-8.19.20"),
     ("18", "elasticsearch-9.5.3"),
 )
-ALL_PAIRS = tuple((postgres, engine) for engine in ENGINES for postgres in VERSIONS)
+DEFAULT = (DEFAULT_VERSION, f"elasticsearch-{elasticsearch.DEFAULT_VERSION}")
+ALL_PAIRS = tuple((version, engine) for engine in ENGINES for version in VERSIONS)
 
 PAIR = ("tests/matrix/test_pair.py",)
 OF_POSTGRES = ("tests/conformance/test_source.py",)

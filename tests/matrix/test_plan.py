@@ -9,6 +9,7 @@ import pytest
 from tests.matrix.__main__ import perform
 from tests.matrix.plan import (
     ALL_PAIRS,
+    DEFAULT,
     DIAGONAL,
     MORE_OF_ENGINE,
     MORE_OF_POSTGRES,
@@ -26,9 +27,11 @@ SUITES = PAIR + OF_POSTGRES + OF_ENGINE + MORE_OF_POSTGRES + MORE_OF_ENGINE
 
 
 def test_the_diagonal_has_every_version() -> None:
-    """Every PostgreSQL once, every engine at least once."""
+    """Every PostgreSQL once, every engine at least once, also without the default pair."""
     assert sorted(postgres for postgres, _ in DIAGONAL) == sorted(VERSIONS)
     assert {engine for _, engine in DIAGONAL} == set(ENGINES)
+    assert DEFAULT in DIAGONAL
+    assert DIAGONAL.index(DEFAULT) > [engine for _, engine in DIAGONAL].index(DEFAULT[1])
     assert set(ALL_PAIRS) == {(postgres, engine) for postgres in VERSIONS for engine in ENGINES}
 
 
