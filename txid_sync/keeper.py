@@ -39,8 +39,10 @@ class Keeper:
         documents: Sequence[Document],
         failpoint: Failpoint,
         seconds: Callable[[], float],
+        may_resync: bool = True,
     ) -> None:
         self._name = name
+        self._may_resync = may_resync
         self._source, self._sink, self._store = source, sink, store
         self._documents = list(documents)
         self._failpoint, self._seconds = failpoint, seconds
@@ -172,9 +174,18 @@ class Keeper:
     # -- resync -----------------------------------------------------------------------------
 
     def resync(
-        self, error: Discontinuity, found: Found | None = None, new_epoch: bool = False
+        self,
+        error: Discontinuity,
+        found: Found | None = None,
+        new_epoch: bool = False,
+        asked: bool = False,
     ) -> None:
-        """Answer a discontinuity: load and sweep to be done, saved before anything is sent."""
+        """Answer a discontinuity: load and sweep to be done, saved before anything is sent.
+
+        Raises PreconditionError where only an operator may ask for that.
+        """
+        if not asked:
+            self._ask_operator(error.message)
         if self._in_a_row[error.document] >= MAX_RESYNCS_IN_A_ROW:
             raise PreconditionError(f"resync does not help: {error.message}", error.hint)
         log.warning("%s: resync", error.message, extra={"action": "resync"})
@@ -196,6 +207,13 @@ class Keeper:
         names = [document.name for document in self._documents]
         self._write_again(replace(found, clock=clock), names, cursor, minimum)
         self._in_a_row[None] += 1
+
+    def _ask_operator(self, what: str) -> None:
+        if not self._may_resync:
+            raise PreconditionError(
+                f"{what}: a resync is needed, and on_discontinuity is 'stop'",
+                "see that this was meant, then run 'txid-sync resync'",
+            )
 
     def _look(self) -> Found:
         schemas = self._source.describe()
@@ -223,6 +241,8 @@ class Keeper:
             log.warning(_DROPPED, name, table, extra={"action": "dropped"})
         differences = continuity.changes(self.progress, self._documents, found)
         for change in differences:
+            if change.document in self.progress.documents:
+                self._ask_operator(f"{change.document} {change.what}")
             log.warning("%s %s: load and sweep", change.document, change.what)
         if differences or gone:
             new = any(change.new_epoch for change in differences)

@@ -44,7 +44,10 @@ GATE_POLL_SECONDS = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """How a pipeline runs; times in seconds, `brake_share` of an index that a sweep may delete."""
+    """How a pipeline runs; times in seconds, `brake_share` of an index that a sweep may delete.
+
+    Without `may_resync` it stops where it would write everything again by itself.
+    """
 
     limits: Limits = field(default_factory=Limits)
     in_flight: int = 4
@@ -54,6 +57,7 @@ class PipelineOptions:
     brake_share: float = 0.2
     brake_off: bool = False
     load: bool = True
+    may_resync: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class Pipeline:
         self._source, self._sink = source, sink
         self._options = options or PipelineOptions()
         self._failpoint, self._seconds = failpoint, seconds
-        self._keeper = Keeper(name, source, sink, store, documents, failpoint, seconds)
+        self._keeper = Keeper(
+            name, source, sink, store, documents, failpoint, seconds, self._options.may_resync
+        )
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
         self._load_after: dict[str, tuple[str, ...] | None] = {}
@@ -133,7 +139,7 @@ class Pipeline:
         """Write everything (or the named documents) again, under a new epoch."""
         asked: list[str | None] = [*names] if names else [None]
         for document in asked:
-            self._resync(Discontinuity(reason, document=document), new_epoch=True)
+            self._resync(Discontinuity(reason, document=document), asked=True)
 
     def recover(self) -> None:
         """After an Unavailable: go back to what is acknowledged, and look at everything anew."""
@@ -373,9 +379,9 @@ class Pipeline:
         self._load_after = {}
         self._sweep = None
 
-    def _resync(self, error: Discontinuity, new_epoch: bool = False) -> None:
+    def _resync(self, error: Discontinuity, asked: bool = False) -> None:
         self._flights.abandon()
-        self._keeper.resync(error, new_epoch=new_epoch)
+        self._keeper.resync(error, new_epoch=asked, asked=asked)
         self._clock = self._complete_clock = 0
         self._rewind()
 

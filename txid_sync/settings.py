@@ -18,6 +18,7 @@ T = TypeVar("T", bool, int, float, str)
 ENVIRONMENT_PREFIX = "TXID_SYNC_"
 SINK_TYPES = ("elasticsearch", "opensearch", "discard")
 CAPTURES = ("statement", "row")
+DISCONTINUITY = ("resync", "stop")
 ONE_DAY_SECONDS = 86_400
 
 
@@ -57,6 +58,9 @@ class PipelineSettings:
     )
     brake_share: float = _setting(
         0.2, "a sweep that would delete a larger share of an index stops", **_within(0, 1)
+    )
+    on_discontinuity: str = _setting(
+        "resync", "where progress does not fit source or sink any more", choices=DISCONTINUITY
     )
 
 

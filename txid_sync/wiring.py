@@ -31,12 +31,14 @@ from txid_sync.sources.postgres import PostgresSource
 class Choices:
     """What a single run may decide beside its configuration.
 
-    `dry_run` reads changes and writes nothing anywhere; `deletes_allowed` takes the brake off.
+    `dry_run` reads changes and writes nothing anywhere; `deletes_allowed` takes the brake off;
+    `may_resync` answers whatever does not fit by a resync, though the configuration says stop.
     """
 
     dry_run: bool = False
     load: bool | None = None
     deletes_allowed: bool = False
+    may_resync: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +143,5 @@ def pipeline_options(config: Config, choices: Choices) -> PipelineOptions:
         brake_share=settings.brake_share,
         brake_off=choices.deletes_allowed,
         load=settings.load if choices.load is None else choices.load,
+        may_resync=choices.may_resync or settings.on_discontinuity == "resync",
     )

@@ -55,7 +55,7 @@ class SweepsBeforeTheAnswers(Pipeline):
 class EpochStoredLate(Pipeline):
     """A resync is begun before it is stored."""
 
-    def _resync(self, error: Discontinuity, new_epoch: bool = False) -> None:
+    def _resync(self, error: Discontinuity, asked: bool = False) -> None:
         keeper = self._keeper
         store_as = keeper._store_as
 
@@ -63,7 +63,7 @@ class EpochStoredLate(Pipeline):
             keeper._progress, keeper.dirty = progress, True
 
         keeper._store_as = keep  # type: ignore[method-assign]
-        super()._resync(error, new_epoch)
+        super()._resync(error, asked)
         keeper._store_as = store_as  # type: ignore[method-assign]
 
 

@@ -258,3 +258,18 @@ def test_sync_py_keeps_killing_itself_and_catches_up(place: Place) -> None:
     assert died.returncode == -signal.SIGKILL
     subprocess.run([*command, "--once", "--no-crash"], env=environment, check=True, timeout=30)
     assert len(place.documents("demo-lines")) == 3
+
+
+def test_a_discontinuity_may_stop_the_run(place: Place) -> None:
+    """[pipeline] on_discontinuity = stop: exit code 5 and why, until `resync` is run."""
+    stop = ["--set", "pipeline.on_discontinuity=stop"]
+    place.run("init")
+    place.run("run", "--once", *stop)
+    place.sql("alter table shop.orders add column extra int default 7")
+    for _ in range(2):
+        done = place.run("run", "--once", *stop, code=ExitCode.PRECONDITION)
+        assert "txid-sync resync" in done.stderr
+    assert all("extra" not in document for document in place.documents("orders").values())
+    place.run("resync", f"{place.prefix}orders", *stop)
+    place.run("run", "--once", *stop)
+    assert all(document["extra"] == 7 for document in place.documents("orders").values())

@@ -199,3 +199,61 @@ def test_a_new_epoch_is_stored_before_anything_is_sent_under_it() -> None:
     world.assert_equal()
     assert pipeline.progress.epoch == 2
     assert all(epoch <= kept for epoch, kept in sent)
+
+
+def _pruned(world: World) -> None:
+    world.write("a", 2)
+    world.database.prune("a", world.database.snapshot().xmax)
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("change", [_identity, _index_gone, _went_back, _table, _pruned])
+def test_F08_F12_the_policy_may_be_to_stop(
+    change: Callable[[World], None], running: bool
+) -> None:
+    """With `stop` nothing is written again, at any start, until the operator asks for a resync."""
+    world = World(options=replace(OPTIONS, brake_off=True, may_resync=False))
+    for n in range(8):
+        world.write("a", n)
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    if not running:
+        pipeline.stop()
+    change(world)
+    world.write("a", 99, value="after")
+    stored = world.store.load("main")
+    for attempt in range(3):
+        if attempt or not running:
+            pipeline = world.pipeline()
+        world.now_seconds += 100
+        with pytest.raises(PreconditionError, match="txid-sync resync"):
+            if attempt or not running:
+                pipeline.start()
+            drain(pipeline)
+        assert world.store.load("main") == stored
+    world.options = replace(world.options, may_resync=True)
+    pipeline = world.pipeline()
+    pipeline.start()
+    pipeline.resync("asked for")
+    pipeline.stop()
+    world.options = replace(world.options, may_resync=False)
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    world.assert_equal()
+
+
+def test_a_new_document_is_no_discontinuity() -> None:
+    """With `stop` a document that was added to the configuration is loaded all the same."""
+    world = World(options=replace(OPTIONS, may_resync=False))
+    world.write("a", 1)
+    world.write("b", 2)
+    first = world.pipeline(documents=(A,))
+    first.start()
+    drain(first)
+    first.stop()
+    both = world.pipeline()
+    both.start()
+    drain(both)
+    world.assert_equal()

@@ -8,7 +8,7 @@ from txid_sync import ui
 from txid_sync.commands.options import configured, require_documents
 from txid_sync.config_place import Place
 from txid_sync.settings import Config
-from txid_sync.wiring import assemble
+from txid_sync.wiring import Choices, assemble
 
 
 @click.command("resync")
@@ -23,7 +23,7 @@ def command(config: Config, documents: tuple[str, ...]) -> None:
     require_documents(config)
     known = [document.name for document in config.documents]
     Place("resync").refuse_unknown(documents, known, "document")
-    with assemble(config) as assembly:
+    with assemble(config, Choices(may_resync=True)) as assembly:
         assembly.pipeline.start()
         assembly.pipeline.resync("asked for by the operator", documents)
         assembly.pipeline.stop()
