@@ -10,6 +10,7 @@ import pytest
 from tests.unit.pipelines import OPTIONS, A, B, World, drain, run
 from txid_sync.errors import PreconditionError, TakenOver, Unavailable
 from txid_sync.model import Page, epoch_of
+from txid_sync.pipeline import Pipeline
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.memory import MemorySink
 
@@ -206,6 +207,12 @@ def _pruned(world: World) -> None:
     world.database.prune("a", world.database.snapshot().xmax)
 
 
+def _go_on(pipeline: Pipeline, starts: bool) -> None:
+    if starts:
+        pipeline.start()
+    drain(pipeline)
+
+
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("change", [_identity, _index_gone, _went_back, _table, _pruned])
 def test_F08_F12_the_policy_may_be_to_stop(
@@ -224,13 +231,12 @@ def test_F08_F12_the_policy_may_be_to_stop(
     world.write("a", 99, value="after")
     stored = world.store.load("main")
     for attempt in range(3):
-        if attempt or not running:
+        starts = attempt > 0 or not running
+        if starts:
             pipeline = world.pipeline()
         world.now_seconds += 100
         with pytest.raises(PreconditionError, match="txid-sync resync"):
-            if attempt or not running:
-                pipeline.start()
-            drain(pipeline)
+            _go_on(pipeline, starts)
         assert world.store.load("main") == stored
     world.options = replace(world.options, may_resync=True)
     pipeline = world.pipeline()
