@@ -44,11 +44,15 @@ GATE_POLL_SECONDS = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """How a pipeline runs; times in seconds, `brake_share` of an index that a sweep may delete."""
+    """How a pipeline runs; times in seconds, `brake_share` of an index that a sweep may delete.
+
+    `prune_interval_seconds` 0: the change logs are left to others.
+    """
 
     limits: Limits = field(default_factory=Limits)
     in_flight: int = 4
     save_interval_seconds: float = 1.0
+    prune_interval_seconds: float = 0.0
     deadline_seconds: float = 60.0
     catalog_interval_seconds: float = 10.0
     brake_share: float = 0.2
@@ -100,7 +104,10 @@ class Pipeline:
         self._source, self._sink = source, sink
         self._options = options or PipelineOptions()
         self._failpoint, self._seconds = failpoint, seconds
-        self._keeper = Keeper(name, source, sink, store, documents, failpoint, seconds)
+        self._keeper = Keeper(
+            name, source, sink, store, documents, failpoint, seconds,
+            self._options.prune_interval_seconds,
+        )  # fmt: skip
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
         self._load_after: dict[str, tuple[str, ...] | None] = {}
@@ -197,7 +204,7 @@ class Pipeline:
             self._clock = self._complete_clock = 0
             raise
         self._keeper.save_if_due(self._options.save_interval_seconds)
-        return busy
+        return self._keeper.prune_if_due() or busy
 
     def _step(self) -> bool:
         self._check_catalog()
