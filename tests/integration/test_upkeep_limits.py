@@ -8,6 +8,7 @@ from psycopg2 import errors as pg
 from tests.integration.streams import World, drain, execute, state
 from tests.integration.upkeep_place import (
     BATCH,
+    OLDER,
     T,
     connect,
     insert,
@@ -134,15 +135,6 @@ def test_a_log_of_another_cluster_is_left_alone(world: World) -> None:
     assert readers(world) == {}
     with pytest.raises(pg.UndefinedObject, match="not tracked"):
         upkeep(one, "b", None)
-
-
-OLDER = """
-drop function txid_sync.upkeep, txid_sync.unregister, txid_sync.let_go, txid_sync.let_go_of_last,
-  txid_sync.live_bytes, txid_sync.caller, txid_sync.delete_batch;
-drop table txid_sync.readers;
-alter table txid_sync.installed drop column retention, drop column max_log_bytes;
-update txid_sync.installed set version = 1
-"""
 
 
 def test_an_older_schema_is_brought_up_to_date(world: World) -> None:

@@ -64,8 +64,8 @@ class Source(ABC):
     @abstractmethod
     def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
         """Note that `reader` wants the rows of a document's change log from txid `wanted` on (None:
-        from now on), and delete at most `batch` of those that no reader wants; gives how many.  An
-        empty `reader` is nobody.
+        as noted before, else from now on), and delete at most `batch` of those that no reader
+        wants; gives how many.  An empty `reader` is nobody.
 
         Raises PreconditionError if that is not allowed, or not possible with this source.
         """

@@ -239,10 +239,10 @@ class MemoryDatabase:
         return len(removed)
 
     def upkeep(self, table: str, reader: str, wanted: int | None) -> int:
-        """Note from where on a reader wants rows (None: now); prune what nobody wants."""
-        now = self.snapshot().lowest_open
-        low = now if wanted is None else min(wanted, now)
-        if reader and wanted_of(self.state.wal, table).get(reader) != low:
+        """Note from where on a reader wants rows (None: as before); prune what nobody wants."""
+        now, noted = self.snapshot().lowest_open, wanted_of(self.state.wal, table)
+        low = noted.get(reader, now) if wanted is None else min(wanted, now)
+        if reader and noted.get(reader) != low:
             self.append(Wants(self.draw(), table, reader, low), flush=True)
             self.change(latest_ended=self.state.next_txid - 1)
         return self.prune(table, min(wanted_of(self.state.wal, table).values(), default=now))

@@ -79,8 +79,10 @@ begin
 end
 $$;
 
--- Note that a reader wants the rows of a log from txid `wanted` on (null: from now on), and delete
--- at most `batch` rows that no reader wants; gives how many.  Without a reader it only deletes.
+-- Note that a reader wants the rows of a log from txid `wanted` on, and delete at most `batch` rows
+-- that no reader wants; gives how many.  `wanted` null: as noted before, else from now on; a reader
+-- that begins anew moves its entry only when its new cursor is stored.  Without a reader it only
+-- deletes.
 --
 -- Whoever may call it cannot delete what another role's readers want: their entries are its bound,
 -- as is the oldest transaction in progress.  A reader that begins calls it first, and takes its
@@ -107,15 +109,16 @@ begin
     return 0;  -- its txids mean nothing here; rebind empties it
   end if;
   select * into limits from txid_sync.installed;
-  wanted := least(coalesce(wanted, open_txid), open_txid);
   if reader is not null and not exists (
        select from txid_sync.readers r
         where r.tracked = entry.id and r.reader = upkeep.reader and r.role = txid_sync.caller()
-          and r.wanted_txid = wanted and r.behind_since is null) then
+          and (wanted is null or r.wanted_txid = least(wanted, open_txid))
+          and r.behind_since is null) then
     insert into txid_sync.readers as r (tracked, reader, role, wanted_txid)
-    values (entry.id, upkeep.reader, txid_sync.caller(), wanted)
+    values (entry.id, upkeep.reader, txid_sync.caller(), least(wanted, open_txid))
         on conflict on constraint readers_pkey do update
-       set wanted_txid = excluded.wanted_txid, seen_at = now(), behind_since = null;
+       set wanted_txid = case when wanted is null then r.wanted_txid else excluded.wanted_txid end,
+           seen_at = now(), behind_since = null;
   end if;
   perform txid_sync.let_go(entry, open_txid, limits.retention);
   for attempt in 1 .. 2 loop
