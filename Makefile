@@ -4,7 +4,7 @@ PYTHON := python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench model mutants matrix chaos clean
+.PHONY: help setup test lint demo bench model mutants matrix chaos soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ matrix: setup ## Every PostgreSQL with every engine; every version through its c
 
 chaos: setup ## Writers, kills and crashes for SECONDS=300 with SEED=... (both optional)
 	$(BIN)/python -m tests.chaos.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+
+soak: setup ## An hour of load compressed: the change logs stay small, whatever runs
+	$(BIN)/python -m tests.soak.soak --bursts $(or $(BURSTS),360)
 
 clean: ## Remove .venv and everything that tools leave behind
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

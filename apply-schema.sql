@@ -13,6 +13,7 @@ set local client_min_messages = warning;
 
 \ir txid_sync/sql/install.sql
 \ir txid_sync/sql/tracking.sql
+\ir txid_sync/sql/upkeep.sql
 
 -- The transaction that counted last is kept in the row: a rolled back savepoint takes both back.
 create or replace function public.count_version() returns trigger

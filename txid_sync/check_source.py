@@ -124,8 +124,8 @@ def _schema(database: Database) -> Iterator[Point]:
         return
     yield judge(
         "schema rights", found["usable"] and found["readable"] and found["may_prune"],
-        "USAGE on the schema, SELECT on its tables, EXECUTE of prune",
-        "the role may not read and prune the logs of the schema txid_sync",
+        "USAGE on the schema, SELECT on its tables, EXECUTE of upkeep",
+        "the role may not read the logs of the schema txid_sync and do their upkeep",
         "txid-sync init --reader ROLE, as the owner",
     )  # fmt: skip
     if found["usable"] and found["readable"]:
@@ -234,7 +234,7 @@ def _capture(database: Database, name: str, relation: str, qualified: str) -> It
     if tracked["bytes"] is not None:
         detail = f"{tracked['bytes'] / 2**20:.1f} MiB"
         large = tracked["bytes"] > LARGE_LOG_BYTES
-        fix = "select txid_sync.prune(...): docs/capture.md, upkeep"
+        fix = "txid-sync prune; docs/capture.md, upkeep of the log"
         yield (warning if large else ok)(f"{name}: log size", detail, *([fix] if large else []))
 
 

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Check all that a run needs, one line per point.",
     "run": "Sync until stopped, or once.",
     "status": "Show how far each document is.",
+    "prune": "Delete rows of the change logs that no pipeline wants any more.",
     "resync": "Write documents again from the first row on.",
     "uninstall": "Remove everything that init has installed, and the progress.",
     "config": "Look at the configuration.",

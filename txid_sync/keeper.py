@@ -6,6 +6,7 @@ What must happen when something differs is decided in continuity.py; here it is 
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from dataclasses import replace
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PreconditionError, TakenOver
+from txid_sync.errors import Discontinuity, PreconditionError, Stop, TakenOver, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, epoch_of, version_of
@@ -24,6 +25,7 @@ from txid_sync.sources.base import Source
 log = logging.getLogger("txid_sync")
 
 MAX_RESYNCS_IN_A_ROW = 5
+PRUNE_BATCH = 10_000
 _ANOTHER_SOURCE = "the source is another server, database or history"
 
 
@@ -40,6 +42,7 @@ class Keeper:
         failpoint: Failpoint,
         seconds: Callable[[], float],
         may_resync: bool = True,
+        prune_interval_seconds: float = 0.0,
     ) -> None:
         self._name = name
         self._may_resync = may_resync
@@ -53,6 +56,9 @@ class Keeper:
         self._checked_clock = -1
         self._in_a_row: Counter[str | None] = Counter()
         self._sent_version = 0
+        self._prune_interval_seconds = prune_interval_seconds
+        self._pruned_at = -math.inf
+        self._wanted_txid: int | None = None
         self.dirty = False
         self.resyncs = 0
 
@@ -75,12 +81,13 @@ class Keeper:
         self._failpoint("progress-loaded")
         found = self._look()
         if stored is None:
-            cursor, clock = self._source.begin()
+            cursor, clock = self._begin(found)
             found = replace(found, clock=clock)
             first = continuity.first(cursor, self._documents, found, load, self._free_epoch(found))
             self._store_as(first)
         else:
             self._progress, self._fence = stored
+            self._wanted_txid = self.progress.cursor.done.lowest_open
             self._compare(found)
 
     def _free_epoch(self, found: Found) -> int:
@@ -120,6 +127,7 @@ class Keeper:
         """Store this progress, and only then go by it."""
         self._fence = self._store.save(self._name, progress, self._fence)
         self._progress = progress
+        self._wanted_txid = progress.cursor.done.lowest_open
         self.dirty = False
         self._saved_at = self._seconds()
         self._failpoint("progress-saved")
@@ -171,6 +179,46 @@ class Keeper:
         for change in continuity.changes(self.progress, self._documents, found):
             raise Discontinuity(f"{change.document} {change.what}", document=change.document)
 
+    # -- upkeep of the change logs ------------------------------------------------------------
+
+    def prune_if_due(self) -> bool:
+        """Now and then after a save: tell what stored progress still wants, and delete one batch of
+        log rows that nobody wants.  True: there may be more, so again at once."""
+        now = self._seconds()
+        if self._wanted_txid is None or now - self._pruned_at < self._prune_interval_seconds:
+            return False
+        documents = self.progress.documents
+        uuids = {d.name: documents[d.name].index_uuid for d in self._documents}
+        deleted = self._prune(uuids, self._wanted_txid)
+        if deleted >= PRUNE_BATCH:
+            return True
+        self._wanted_txid = None if deleted >= 0 else self._wanted_txid
+        self._pruned_at = now
+        return False
+
+    def _prune(self, uuids: Mapping[str, str], wanted: int | None) -> int:
+        """How many rows went of the log that lost most; -1: try again later.  A right that is
+        missing is told once."""
+        if not self._prune_interval_seconds:
+            return 0
+        try:
+            return max([
+                self._source.prune(name, reader_of(self._name, uuid), wanted, PRUNE_BATCH)
+                for name, uuid in uuids.items()
+            ], default=0)  # fmt: skip
+        except Unavailable as error:  # a connection that is lost shows in the next poll
+            log.debug("%s: the change logs are pruned later", error.message)
+            return -1
+        except Stop as error:
+            self._prune_interval_seconds = 0.0
+            log.warning("the change logs are not pruned: %s", error, extra={"action": "prune"})
+            return 0
+
+    def _begin(self, found: Found) -> tuple[Cursor, int]:
+        """A new cursor; nobody prunes what it will want, for that is noted before."""
+        self._prune(found.indices, None)
+        return self._source.begin()
+
     # -- resync -----------------------------------------------------------------------------
 
     def resync(
@@ -202,7 +250,7 @@ class Keeper:
             self._write_again(found, sorted(differing), None, minimum)
             self._in_a_row[error.document] += 1
             return
-        cursor, clock = self._source.begin()
+        cursor, clock = self._begin(found)
         minimum = max(self.progress.epoch + 1, error.minimum_epoch)
         names = [document.name for document in self._documents]
         self._write_again(replace(found, clock=clock), names, cursor, minimum)
@@ -259,6 +307,12 @@ class Keeper:
         )
         self.resyncs += 1
         self._failpoint("resync-stored")
+
+
+def reader_of(pipeline: str, index_uuid: str) -> str:
+    """The name under which a document's change log is read: pipelines of one name may fill several
+    indices."""
+    return f"{pipeline}/{index_uuid}"
 
 
 _DROPPED = (

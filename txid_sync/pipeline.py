@@ -24,66 +24,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, PageExpired, SourceUnavailable, Unavailable
 from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.inflight import Effect, Flight, InFlight, answered
 from txid_sync.keeper import Keeper
-from txid_sync.model import Ack, Document, Limits, Page, StreamPage, epoch_of, version_of
+from txid_sync.model import Ack, Document, Page, StreamPage, epoch_of, version_of
+from txid_sync.pipeline_status import PipelineOptions, PipelineStatus
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 from txid_sync.sweep import candidates
 
+__all__ = ["Pipeline", "PipelineOptions", "PipelineStatus"]
+
 log = logging.getLogger("txid_sync")
 
 GATE_POLL_SECONDS = 0.0005
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineOptions:
-    """How a pipeline runs; times in seconds, `brake_share` of an index that a sweep may delete.
-
-    Without `may_resync` it stops where it would write everything again by itself.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    in_flight: int = 4
-    save_interval_seconds: float = 1.0
-    deadline_seconds: float = 60.0
-    catalog_interval_seconds: float = 10.0
-    brake_share: float = 0.2
-    brake_off: bool = False
-    load: bool = True
-    may_resync: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineStatus:
-    """Figures of a running pipeline.
-
-    What was read and acknowledged is counted since its first start, over all crashes.
-    """
-
-    phase: str
-    epoch: int
-    clock: int
-    complete_clock: int
-    read_documents: int
-    acknowledged_documents: int
-    acknowledged_pages: int
-    dead_letters: int
-    in_flight: int
-    resyncs: int
-    loading: tuple[str, ...]
-    sweeping: tuple[str, ...]
-
-    @property
-    def lag_transactions(self) -> int:
-        """Transactions that have ended in the source and may not be in the sink yet."""
-        return max(0, self.clock - self.complete_clock)
 
 
 class Pipeline:
@@ -105,8 +64,9 @@ class Pipeline:
         self._options = options or PipelineOptions()
         self._failpoint, self._seconds = failpoint, seconds
         self._keeper = Keeper(
-            name, source, sink, store, documents, failpoint, seconds, self._options.may_resync
-        )
+            name, source, sink, store, documents, failpoint, seconds,
+            self._options.may_resync, self._options.prune_interval_seconds,
+        )  # fmt: skip
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
         self._load_after: dict[str, tuple[str, ...] | None] = {}
@@ -203,7 +163,7 @@ class Pipeline:
             self._clock = self._complete_clock = 0
             raise
         self._keeper.save_if_due(self._options.save_interval_seconds)
-        return busy
+        return self._keeper.prune_if_due() or busy
 
     def _step(self) -> bool:
         self._check_catalog()

@@ -2,7 +2,7 @@
 
 Each function works in a transaction of its own on a connection that is not inside one.  Errors are
 those of errors.py; a refusal carries the server's own message and hint.  The SQL is in
-sql/install.sql, sql/tracking.sql and sql/uninstall.sql; docs/capture.md tells what it does.
+sql/install.sql, tracking.sql, upkeep.sql and uninstall.sql; docs/capture.md tells what it does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from txid_sync.errors import PreconditionError, TxidSyncError, UsageError
 from txid_sync.sources.postgres_errors import translate
 from txid_sync.sql import load
 
-VERSION = 1
-INSTALL_FILES = ("install.sql", "tracking.sql")
+VERSION = 2
+INSTALL_FILES = ("install.sql", "tracking.sql", "upkeep.sql")
 RETRY_FOR_SECONDS = 30.0
 PAUSE_SECONDS = 0.2
 
@@ -99,7 +99,7 @@ def untrack(
 
 
 def grant_reader(connection: connection, role: str) -> tuple[str, ...]:
-    """Let a role read and prune the logs, also those of tables that are tracked later.
+    """Let a role read the logs and do their upkeep, also those of tables that are tracked later.
 
     Gives the statements that the tables' owners still have to run, so that the role can read the
     tracked tables themselves.
@@ -111,6 +111,13 @@ def grant_reader(connection: connection, role: str) -> tuple[str, ...]:
         return tuple(row[0] for row in cursor.fetchall())
 
     return _transaction(connection, f"grant rights to {role}", work)
+
+
+def unregister(connection: connection, reader: str) -> int:
+    """Forget a reader of the connection's role, so that it holds no log rows; gives of how many
+    logs it was one."""
+    found = _values(connection, f"forget {reader}", "unregister", {"reader": reader})
+    return int(str(found[0]))
 
 
 class _BusyError(Exception):

@@ -50,6 +50,9 @@ class PipelineSettings:
     save_interval_seconds: float = _setting(
         1.0, "how often progress is saved", **_within(0, ONE_DAY_SECONDS)
     )
+    prune_interval_seconds: float = _setting(
+        10.0, "how often the change logs are pruned; 0: never", **_within(0, ONE_DAY_SECONDS)
+    )
     deadline_seconds: float = _setting(
         60.0, "a page older than this is read again", **_within(1, ONE_DAY_SECONDS)
     )

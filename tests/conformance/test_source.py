@@ -251,3 +251,50 @@ def test_describe_names_key_and_fingerprint(world: World) -> None:
     assert {name: schema.key for name, schema in schemas.items()} == KEYS
     page = source.lookup("one", ["1"], 1)
     assert page.fingerprint == schemas["one"].fingerprint
+
+
+def test_what_a_reader_wants_is_not_pruned(world: World) -> None:
+    """A reader that was noted before its cursor began finds every row, whatever others prune; an
+    open transaction is wanted by whoever begins now; what nobody wants goes."""
+    source, other = world.source(), world.source()
+    source.prune("one", "slow", None, 100)
+    cursor, _ = source.begin()
+    held = world.begin()
+    held.put("one", [("1",)], "late")
+    put(world, "one", [("2",)], "a")
+    assert other.prune("one", "quick", 2**40, 100) == 0
+    begun, _ = other.begin()
+    held.commit()
+    assert other.prune("one", "", None, 100) == 0, "nobody may delete what a reader wants"
+    held_by = {name: Held() for name in KEYS}
+    cursor = drain(source, cursor, held_by)
+    assert rows(held_by["one"]) == {"1": "late", "2": "a"}
+    assert source.prune("one", "slow", cursor.done.lowest_open, 100) == 0
+    held_by = {name: Held() for name in KEYS}
+    begun = drain(other, begun, held_by)
+    assert rows(held_by["one"]) == {"1": "late"}
+    assert other.prune("one", "quick", begun.done.lowest_open, 100) == 2
+
+
+def test_A02_pruning_again_changes_nothing(world: World) -> None:
+    """With nothing to note and nothing to delete the clock stands still."""
+    source = world.source()
+    put(world, "one", [("1",)], "a")
+    source.prune("one", "r", 2**40, 100)
+    cursor, _ = source.begin()
+    wanted = cursor.done.lowest_open
+    source.prune("one", "r", wanted, 100)
+    before = source.clock()
+    for reader, txid in (("r", wanted), ("r", None), ("", None)):
+        assert source.prune("one", reader, txid, 100) == 0
+    assert source.clock() == before
+
+
+def test_a_cursor_that_pruning_has_overtaken_is_refused(world: World) -> None:
+    """A reader that was never noted is not waited for; it finds out."""
+    source = world.source()
+    cursor, _ = source.begin()
+    put(world, "one", [("1",)], "a")
+    assert source.prune("one", "other", 2**40, 100) == 1
+    with pytest.raises(Discontinuity):
+        source.poll(cursor, 1, Limits(1))

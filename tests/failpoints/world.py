@@ -93,8 +93,9 @@ class World:
         self.store = MemoryProgress()
         self.documents: Sequence[Document] = (A, B)
         self.options = PipelineOptions(
-            Limits(documents=2), save_interval_seconds=0.0, brake_share=1.0
-        )
+            Limits(documents=2), save_interval_seconds=0.0, brake_share=1.0,
+            prune_interval_seconds=5.0,
+        )  # fmt: skip
         self.now_seconds = 0.0
         self.lost: set[str] = set()
         self.late_arrivals = 0
@@ -123,6 +124,10 @@ class World:
             self._wish = next(self._history, REST)
             if self._wish == REST and self._history_is_over():
                 self._history = None
+        self._remember()
+
+    def _remember(self) -> None:
+        """The rows of this moment."""
         self._truth[self.database.snapshot().clock] = {t: self.table(t) for t in ("a", "b")}
 
     def _history_is_over(self) -> bool:
@@ -203,6 +208,8 @@ class World:
         stored = self.store.load("main")
         assert stored is not None
         assert epoch_of(page.version) <= stored[0].epoch
+        if clock_of(page.version) == self.database.snapshot().clock:
+            self._remember()  # pruning moves the clock too
         rows = self._truth[clock_of(page.version)][page.document]
         for action in actions_of(page.body):
             if action.id != REFUSED:

@@ -224,7 +224,7 @@ def test_an_owner_adds_partitions_without_rights_on_our_schema(world: World) -> 
 
 
 def test_A01_what_a_reader_may_do(world: World) -> None:
-    """A reader sees registry and logs, also of tables tracked later, prunes, and writes nothing."""
+    """A reader sees registry and logs, those of later tables too, does upkeep, writes nothing."""
     name = role(world, "reader")
     missing = schema.grant_reader(world.admin, name)
     assert missing == (f"grant select on public.t to {name}",)
@@ -235,9 +235,16 @@ def test_A01_what_a_reader_may_do(world: World) -> None:
         execute(reader, f"select * from txid_sync.{log}")
         with pytest.raises(pg.InsufficientPrivilege):
             execute(reader, f"delete from txid_sync.{log}")
-    execute(reader, "select * from txid_sync.tracked, txid_sync.installed")
-    execute(reader, "select txid_sync.prune('t', 1, 1)")
-    for statement in ("select txid_sync.untrack('t')", "update txid_sync.tracked set key = '{x}'"):
+    execute(reader, "select * from txid_sync.tracked, txid_sync.installed, txid_sync.readers")
+    execute(reader, "select txid_sync.upkeep('t', 'r', null)")
+    for statement in (
+        "select txid_sync.untrack('t')",
+        "select txid_sync.prune('t', 1, 1)",
+        "update txid_sync.tracked set key = '{x}'",
+        "update txid_sync.installed set retention = '0 s'",
+        "update txid_sync.readers set wanted_txid = 10000000",
+        "delete from txid_sync.readers",
+    ):
         with pytest.raises(pg.InsufficientPrivilege):
             execute(reader, statement)
     execute(world.admin, missing[0])

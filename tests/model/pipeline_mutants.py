@@ -322,6 +322,28 @@ def sweep_counts_before_its_deletes() -> Patch:
     return _swap(Pipeline, "_read_sweep", read_sweep)
 
 
+def prunes_what_is_not_stored() -> Patch:
+    """What is acknowledged counts for pruning, saved or not."""
+    real = Keeper.prune_if_due
+
+    def prune_if_due(self: Keeper) -> bool:
+        self._wanted_txid = self.progress.cursor.done.lowest_open
+        return real(self)
+
+    return _swap(Keeper, "prune_if_due", prune_if_due)
+
+
+def prunes_to_the_end() -> Patch:
+    """The oldest transaction of the cursor that is open does not count for pruning."""
+    real = Keeper._prune
+
+    def prune(self: Keeper, uuids: Mapping[str, str], wanted: int | None) -> int:
+        known = wanted is not None and self._progress is not None
+        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted)
+
+    return _swap(Keeper, "_prune", prune)
+
+
 CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (saved_before_the_ack, "faults"),
     (later_ack_counts, "in flight"),
@@ -347,4 +369,6 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (truncation_without_sweep, "truncate"),
     (idle_text_kept, "same text"),
     (sweep_counts_before_its_deletes, "braked"),
+    (prunes_what_is_not_stored, "prunes, saved late"),
+    (prunes_to_the_end, "prunes, saved late"),
 )

@@ -92,6 +92,24 @@ SCENES: dict[str, Scene] = {
     "pruned": Scene(
         (_put("1", "2"), _GONE), {"prune": 1, "inner": 1, "die": 1}, inner=frozenset({"prune"})
     ),
+    # The pipelines prune by themselves: what is stored late, or not at all, lets no row go.
+    "prunes": Scene(
+        (_put("1", "2"), _GONE), {"fault": 1, "die": 1, "inner": 1}, prunes=True,
+        save_faults=EVERY_SAVE_FAULT, inner=_WRITES,
+    ),
+    "prunes, saved late": Scene(
+        (_OPEN, _TWO), {"die": 1}, holds=True, in_flight=2, slow=True, prunes=True
+    ),
+    "prunes, crash": Scene(
+        (_put("1", synchronous=False), _TWO), {"crash": 1, "inner": 1}, prunes=True,
+        inner=frozenset({"crash"}),
+    ),
+    "prunes, two": Scene(
+        (_ONE, _GONE), {"inner": 1}, syncers=2, prunes=True, inner=frozenset({"step", "begin"})
+    ),
+    "prunes, load": Scene(
+        (_ONE,), {"fault": 1, "die": 1}, fresh=True, prunes=True, save_faults=EVERY_SAVE_FAULT,
+    ),
     # The index is deleted, or another one stands in its place.
     "wiped": Scene(
         (_ONE, _GONE), {"wipe": 1, "nudge": 1, "inner": 1}, inner=frozenset({"wipe"})

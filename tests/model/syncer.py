@@ -14,7 +14,7 @@ from txid_sync.progress.base import Counts, Progress
 
 NAME = "main"
 MOVABLE = {dict, list, set, deque, Counter}
-TIMES = ("_saved_at", "_checked_at", "_owned_at")
+TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at")
 # What decides nothing: figures, and what is the same for the whole life of an object.
 FIGURES = {"resyncs"}
 FIXED = {

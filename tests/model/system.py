@@ -11,6 +11,7 @@ Invariants, after every action
 * never back: no write replaces newer content by older (`ModelSink.written`);
 * the store never goes back: epoch, highest version and done only grow, and nothing is sent under
   an epoch that is not stored;
+* pruning, where only the pipelines do it: no row goes that stored progress still wants;
 * equality: whenever a pipeline finds nothing to do, the sink holds the rows of that moment.
 """
 
@@ -150,6 +151,7 @@ class System(Surroundings):
         options = PipelineOptions(
             Limits(documents=self.scene.page), self.scene.in_flight,
             save_interval_seconds=1.0 if self.scene.slow else 0.0,
+            prune_interval_seconds=-1.0 if self.scene.prunes else 0.0,
             catalog_interval_seconds=0.0, brake_off=brake is None, brake_share=brake or 0.0,
         )  # fmt: skip
         pipeline = Pipeline(
@@ -268,6 +270,9 @@ class System(Surroundings):
         stored = self.shared._stored.get(NAME)
         if stored:
             self._check_covered(parsed(stored[0]), 0, "stored")
+            pruned = self.scene.prunes and self.database.pruned("a")
+            if pruned and parsed(stored[0]).cursor.overtaken_by(pruned):
+                raise ViolationError(f"pruned up to {pruned}, which stored progress wants")
         for process in self.processes:
             if process and process.ready:
                 # A source that crashed may count again from below: until that is noticed, the

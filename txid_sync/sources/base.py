@@ -5,6 +5,8 @@ Contract, kept by the conformance suite:
 * One page is read in one snapshot; its version is that snapshot's clock (in the given epoch).
 * A key without a row is a delete action, any other an index action with the row of that snapshot.
 * `poll` never assigns a transaction id; it changes nothing in the source.
+* `prune` never deletes a row of the change log that a cursor that begins now, or a reader's entry,
+  still wants; when it has nothing to note and nothing to delete it changes nothing.
 * `Page.ready()` is asked on the connection that read the page.
 * Raises SourceUnavailable when the server is away, PreconditionError when an operator has to act,
   Discontinuity when the cursor can not be followed any more.
@@ -57,6 +59,15 @@ class Source(ABC):
         """These documents as they are now: an index action each, a delete action if no row.
 
         An id that is no key of the table at all is answered with a delete action too.
+        """
+
+    @abstractmethod
+    def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
+        """Note that `reader` wants the rows of a document's change log from txid `wanted` on (None:
+        as noted before, else from now on), and delete at most `batch` of those that no reader
+        wants; gives how many.  An empty `reader` is nobody.
+
+        Raises PreconditionError if that is not allowed, or not possible with this source.
         """
 
     @abstractmethod

@@ -245,6 +245,13 @@ class MemorySource(Source):
         body = page.body + b"".join(_action("delete", name, page.version) for name in foreign)
         return replace(page, body=body, documents=page.documents + len(foreign))
 
+    def prune(
+        self, document: str, reader: str, wanted: int | None, batch: int  # noqa: ARG002
+    ) -> int:
+        """Note what a reader wants, delete all that nobody wants."""
+        self._look()
+        return self.database.upkeep(self.documents[document].table, reader, wanted)
+
     # -- inside -----------------------------------------------------------------------------
 
     def _table(self, name: str) -> Table:

@@ -47,7 +47,9 @@ from txid_sync.sources.memory_wal import (
     State,
     Table,
     Transaction,
+    Wants,
     Write,
+    wanted_of,
     xids_of,
 )
 
@@ -159,7 +161,7 @@ class MemoryDatabase:
 
     @property
     def flushed(self) -> int:
-        """The flush position of the WAL: a crash keeps what lies below."""
+        """The flush position of the WAL."""
         return self.state.flushed
 
     def flush(self) -> None:
@@ -225,11 +227,8 @@ class MemoryDatabase:
     # -- upkeep and identity ----------------------------------------------------------------
 
     def prune(self, table: str, bound: int, flush: bool = True) -> int:
-        """Delete the log rows with txid < bound that are committed; returns how many.
-
-        Never at or above a running transaction, else a cursor that begins now would find the mark
-        above its lowest open txid and could never be followed.
-        """
+        """Delete committed log rows with txid < bound (none of a running transaction or above: a
+        cursor that begins now starts there); returns how many."""
         now = self.snapshot()
         low = min(bound, now.lowest_open)
         removed = frozenset((r.txid, r.seq) for r in self.log(table, now) if r.txid < low)
@@ -238,6 +237,15 @@ class MemoryDatabase:
             self.append(record, flush)
             self.change(latest_ended=record.xid)
         return len(removed)
+
+    def upkeep(self, table: str, reader: str, wanted: int | None) -> int:
+        """Note from where on a reader wants rows (None: as before); prune what nobody wants."""
+        now, noted = self.snapshot().lowest_open, wanted_of(self.state.wal, table)
+        low = noted.get(reader, now) if wanted is None else min(wanted, now)
+        if reader and noted.get(reader) != low:
+            self.append(Wants(self.draw(), table, reader, low), flush=True)
+            self.change(latest_ended=self.state.next_txid - 1)
+        return self.prune(table, min(wanted_of(self.state.wal, table).values(), default=now))
 
     def pruned(self, table: str) -> int:
         """The greatest txid whose log row was deleted, 0 if none was."""

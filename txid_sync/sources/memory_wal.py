@@ -64,13 +64,23 @@ class Prune:
 
 
 @dataclass(frozen=True, slots=True)
+class Wants:
+    """A reader's entry: the lowest txid whose rows in this table's log it may not have read."""
+
+    xid: int
+    table: str
+    reader: str
+    txid: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """Written at the end of crash recovery; keeps the txid counter."""
 
     next_txid: int
 
 
-Record = Write | Commit | Abort | Prepare | Prune | Recovered
+Record = Write | Commit | Abort | Prepare | Prune | Wants | Recovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,11 @@ def xids_of(record: Record) -> tuple[int, ...]:
         return record.xids
     if isinstance(record, Prepare):
         return record.transaction.xids
-    if isinstance(record, Prune):
+    if isinstance(record, Prune | Wants):
         return (record.xid,)
     return ()
+
+
+def wanted_of(wal: tuple[Record, ...], table: str) -> dict[str, int]:
+    """From which txid on each reader wants the rows of a table's log."""
+    return {r.reader: r.txid for r in wal if isinstance(r, Wants) and r.table == table}

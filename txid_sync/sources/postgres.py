@@ -323,6 +323,14 @@ class PostgresSource(Source):
             read_at_seconds=time.monotonic(),
         )  # fmt: skip
 
+    # -- upkeep of the logs -------------------------------------------------------------------
+
+    def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
+        """Note what a reader wants, delete a batch of what nobody wants."""
+        self.connect()
+        table = self._statements[document].table.relation
+        return self._session.upkeep(table, reader, wanted, batch)
+
     # -- shared -----------------------------------------------------------------------------
 
     def _try(

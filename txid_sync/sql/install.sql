@@ -1,6 +1,7 @@
 -- The schema txid_sync, first part: which tables are captured, their logs, what captures them.
--- Plain SQL, safe to repeat; run it as one transaction with tracking.sql, the second part, as the
--- role that is to own the schema: psql -1 -v ON_ERROR_STOP=1 -f install.sql -f tracking.sql
+-- Plain SQL, safe to repeat; run it as one transaction with the other parts, tracking.sql and
+-- upkeep.sql, as the role that is to own the schema:
+-- psql -1 -v ON_ERROR_STOP=1 -f install.sql -f tracking.sql -f upkeep.sql
 -- A newer version brings an older one up to date; an older one refuses.  See docs/capture.md.
 
 do $install$
@@ -16,8 +17,8 @@ begin
   end if;
   if pg_catalog.to_regclass('txid_sync.installed') is not null then
     execute 'select version from txid_sync.installed' into found;
-    if found > 1 then
-      raise exception 'the schema txid_sync has version %, this program knows version 1', found
+    if found > 2 then
+      raise exception 'the schema txid_sync has version %, this program knows version 2', found
         using errcode = 'object_not_in_prerequisite_state',
               hint = 'use a newer txid-sync; nothing was changed';
     end if;
@@ -37,6 +38,14 @@ create table if not exists txid_sync.installed (
   installed_at timestamptz not null default now()
 );
 
+-- How long a reader that does not come back keeps log rows (since it was first seen to be behind),
+-- and how large a log may become because of readers that are behind.
+alter table txid_sync.installed
+  add column if not exists retention interval not null default '3 days'
+    check (retention >= '0 s'),
+  add column if not exists max_log_bytes bigint not null default 10737418240
+    check (max_log_bytes >= 0);
+
 create table if not exists txid_sync.tracked (
   id                integer primary key generated always as identity,
   relation          regclass not null unique,
@@ -46,6 +55,18 @@ create table if not exists txid_sync.tracked (
   pruned_txid       bigint not null default 0,
   system_identifier bigint not null,   -- the cluster whose txids the log and the mark hold
   tracked_at        timestamptz not null default now()
+);
+
+-- Who reads a log, and from where on its rows are still wanted.  A reader is moved by the role that
+-- has made it only.
+create table if not exists txid_sync.readers (
+  tracked      integer not null references txid_sync.tracked on delete cascade,
+  reader       text not null check (octet_length(reader) between 1 and 300),
+  role         name not null,
+  wanted_txid  bigint not null,   -- the lowest txid whose rows it may not have read
+  seen_at      timestamptz not null default now(),
+  behind_since timestamptz,       -- when others first saw that it leaves rows unread
+  primary key (tracked, reader, role)
 );
 
 -- The capture functions run with the rights of a role that can do nothing but add to the logs, if
@@ -79,7 +100,7 @@ begin
     into role_ready
     from pg_catalog.pg_roles r where r.rolname = 'txid_sync_capture';
   insert into txid_sync.installed (version, capture_role)
-  values (1, case when role_ready then 'txid_sync_capture' else current_user end)
+  values (2, case when role_ready then 'txid_sync_capture' else current_user end)
       on conflict (single) do update
      set version = excluded.version, capture_role = excluded.capture_role
    where (installed.version, installed.capture_role)

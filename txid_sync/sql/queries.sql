@@ -57,6 +57,13 @@ begin read write;
 select txid_sync.rebind(%(relation)s::oid::regclass);
 commit
 
+-- begin_writing --
+begin read write
+
+-- upkeep --
+select txid_sync.upkeep(%(relation)s::oid::regclass, nullif(%(reader)s, ''), %(wanted)s::bigint,
+                        %(batch)s) as deleted
+
 -- flushed --
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
 

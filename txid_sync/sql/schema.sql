@@ -16,6 +16,9 @@ select txid_sync.track(%(table)s::regclass, %(capture)s::text, %(key)s::text[]::
 -- untrack --
 select txid_sync.untrack(%(table)s::regclass)
 
+-- unregister --
+select txid_sync.unregister(%(reader)s)
+
 -- grant_reader --
 select txid_sync.grant_reader(%(role)s::name)
 

@@ -1,5 +1,5 @@
--- The schema txid_sync, second part: tracking tables, upkeep of the logs, rights.  Run it after
--- install.sql, in the same transaction; safe to repeat.
+-- The schema txid_sync, second part: tracking tables, pruning logs, rights.  Run it after
+-- install.sql and before upkeep.sql, in the same transaction; safe to repeat.
 
 -- Tracking ---------------------------------------------------------------------------------------
 
@@ -60,6 +60,7 @@ begin
    where t.relation = rebind.relation and t.system_identifier <> here returning * into entry;
   if entry.id is not null then
     execute format('truncate txid_sync.%I', entry.log);
+    delete from txid_sync.readers r where r.tracked = entry.id;
   end if;
   return entry.id is not null;
 end
@@ -180,18 +181,19 @@ begin
 end
 $$;
 
--- Upkeep and rights ------------------------------------------------------------------------------
+-- Pruning and rights -----------------------------------------------------------------------------
 
--- Delete at most `batch` rows below txid `bound` from a log; gives their number.  The mark moves to
--- the greatest txid that was really deleted, in the same transaction, so that readers know.  It
--- starts at the mark, for the index is full of dead entries before it; what was committed late lies
--- there, and is taken when there is nothing else to do, and now and then.  If there is nothing at
--- all it takes no lock and no txid, so that an idle cluster stays idle.
-create or replace function txid_sync.prune(relation regclass, bound bigint, batch integer)
-returns bigint language plpgsql security definer
+-- Delete at most `batch` rows below txid `bound` from a log; gives their number, null if another
+-- session is at it.  The mark moves to the greatest txid that was really deleted, in the same
+-- transaction, so that readers know.  It starts at the mark, for the index is full of dead entries
+-- before it; what was committed late lies there, and is taken when there is nothing else to do, and
+-- now and then.  If there is nothing at all it takes no lock and no txid, so that an idle cluster
+-- stays idle.
+create or replace function txid_sync.delete_batch(
+  entry txid_sync.tracked, bound bigint, batch integer)
+returns bigint language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 declare
-  entry txid_sync.tracked;
   pass text := 'with gone as (delete from txid_sync.%I where ctid = any (array(
     select ctid from txid_sync.%1$I where txid >= $1 and txid < $2 order by txid, seq limit $3
     )) returning txid) select count(*), max(txid) from gone';
@@ -201,14 +203,6 @@ declare
   greatest_txid bigint;
   any_rows boolean;
 begin
-  select * into entry from txid_sync.tracked t
-   where t.relation = prune.relation
-     and t.system_identifier = (select system_identifier from pg_control_system());
-  if entry.id is null then
-    raise exception '% is not tracked, or its log comes from another cluster', relation
-      using errcode = 'object_not_in_prerequisite_state',
-            hint = format('select txid_sync.track(%L), as its owner', relation);
-  end if;
   -- A mark above a transaction in progress would overtake every cursor that begins meanwhile.
   bound := least(bound, txid_snapshot_xmin(txid_current_snapshot()));
   pass := format(pass, entry.log);
@@ -221,7 +215,10 @@ begin
     return 0;
   end if;
   select t.pruned_txid into entry.pruned_txid from txid_sync.tracked t where t.id = entry.id
-     for update;
+     for no key update skip locked;
+  if not found then
+    return null;
+  end if;
   execute pass into deleted, greatest_txid using entry.pruned_txid, bound, batch;
   if deleted = 0 or (deleted < batch and random() < 0.05) then
     execute pass into late using 0::bigint, least(entry.pruned_txid, bound), batch - deleted;
@@ -232,7 +229,27 @@ begin
 end
 $$;
 
--- Let a role read the logs, also later ones, and prune them.  SELECT on the tables is given by
+-- Delete at most `batch` rows below txid `bound`, whoever still wants them: for the owner of the
+-- schema.  A cursor that is overtaken notices it.
+create or replace function txid_sync.prune(relation regclass, bound bigint, batch integer)
+returns bigint language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+  entry txid_sync.tracked;
+begin
+  select * into entry from txid_sync.tracked t
+   where t.relation = prune.relation
+     and t.system_identifier = (select system_identifier from pg_control_system());
+  if entry.id is null then
+    raise exception '% is not tracked, or its log comes from another cluster', relation
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = format('select txid_sync.track(%L), as its owner', relation);
+  end if;
+  return coalesce(txid_sync.delete_batch(entry, bound, batch), 0);
+end
+$$;
+
+-- Let a role read the logs, also later ones, and do their upkeep.  SELECT on the tables is given by
 -- their owners.
 create or replace function txid_sync.grant_reader(role name)
 returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -240,9 +257,10 @@ declare
   log name;
 begin
   execute format('grant usage on schema txid_sync to %I', role);
-  execute format('grant select on txid_sync.tracked, txid_sync.installed to %I', role);
-  execute format('grant execute on function txid_sync.prune(regclass, bigint, integer), '
-                 'txid_sync.rebind(regclass) to %I', role);
+  execute format('grant select on txid_sync.tracked, txid_sync.installed, txid_sync.readers to %I',
+                 role);
+  execute format('grant execute on function txid_sync.upkeep(regclass, text, bigint, integer), '
+                 'txid_sync.unregister(text), txid_sync.rebind(regclass) to %I', role);
   for log in select t.log from txid_sync.tracked t loop
     execute format('grant select on txid_sync.%I to %I', log, role);
   end loop;
@@ -261,8 +279,6 @@ begin
     'txid_sync.wanted_triggers(txid_sync.tracked) to %I', role);
 end
 $$;
-
-revoke all on all functions in schema txid_sync from public;
 
 -- The functions of tables that are tracked already follow this version.
 do $install$
