@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, str] = {
     "check": "Check all that a run needs, one line per point.",
     "run": "Sync until stopped, or once.",
     "status": "Show how far each document is.",
+    "verify": "Compare rows with documents while both change, and mend what differs.",
+    "explain": "Tell all about one key on both sides, and what comes next.",
     "resync": "Write documents again from the first row on.",
     "uninstall": "Remove everything that init has installed, and the progress.",
     "config": "Look at the configuration.",

@@ -61,6 +61,7 @@ class PipelineStatus:
     """Figures of a running pipeline.
 
     What was read and acknowledged is counted since its first start, over all crashes.
+    `divergence`: documents that a verification beside it found to differ (None: not known).
     """
 
     phase: str
@@ -75,6 +76,7 @@ class PipelineStatus:
     resyncs: int
     loading: tuple[str, ...]
     sweeping: tuple[str, ...]
+    divergence: int | None = None
 
     @property
     def lag_transactions(self) -> int:
@@ -107,6 +109,7 @@ class Pipeline:
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
         self._clock = self._complete_clock = 0
+        self.divergence: int | None = None
 
     # -- start and stop ---------------------------------------------------------------------
 
@@ -178,6 +181,7 @@ class Pipeline:
             resyncs=self._keeper.resyncs,
             loading=loading,
             sweeping=sweeping,
+            divergence=self.divergence,
         )
 
     # -- one step ---------------------------------------------------------------------------

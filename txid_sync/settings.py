@@ -58,6 +58,11 @@ class PipelineSettings:
     brake_share: float = _setting(
         0.2, "a sweep that would delete a larger share of an index stops", **_within(0, 1)
     )
+    verify_interval_seconds: float = _setting(
+        0.0, "verify everything once in this time, beside the stream; 0: never",
+        **_within(0, 366 * ONE_DAY_SECONDS),
+    )
+    verify_repair: bool = _setting(False, "write again what that finds to differ")
 
 
 @dataclass(frozen=True, slots=True)
