@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "run": "Sync until stopped, or once.",
     "status": "Show how far each document is.",
     "prune": "Delete rows of the change logs that no pipeline wants any more.",
+    "verify": "Compare rows with documents while both change, and mend what differs.",
+    "explain": "Tell all about one key on both sides, and what comes next.",
     "resync": "Write documents again from the first row on.",
     "uninstall": "Remove everything that init has installed, and the progress.",
     "config": "Look at the configuration.",

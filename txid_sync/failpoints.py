@@ -25,9 +25,10 @@ NAMES = (  # passed by every run
     "window-closed",
 )
 RESYNC_NAMES = ("resync-stored", "sweep-begun")
+VERIFY_NAMES = ("verified", "repair-read", "verify-saved")
 INIT_NAMES = ("schema-installed", "table-tracked", "reader-granted")
 UNINSTALL_NAMES = ("schema-removed",)
-EVERY_NAME = (*NAMES, *RESYNC_NAMES, *INIT_NAMES, *UNINSTALL_NAMES)
+EVERY_NAME = (*NAMES, *RESYNC_NAMES, *VERIFY_NAMES, *INIT_NAMES, *UNINSTALL_NAMES)
 
 Failpoint = Callable[[str], None]
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from txid_sync.cursor import Cursor
+from txid_sync.snapshot import Snapshot
 
 CLOCK_BITS = 48
 MAX_CLOCK = (1 << CLOCK_BITS) - 1
@@ -198,3 +199,35 @@ class Ack:
     dead: tuple[DeadLetter, ...] = ()
     conflict_version: int = 0
     retried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A live document as the sink gives it back: its version and its bytes."""
+
+    version: int
+    source: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """That a committed transaction changed a document; `id` None: it emptied the whole table."""
+
+    id: str | None
+    txid: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """Entries of a change log as one statement saw them.
+
+    `identity` and `snapshot` are those of the statement, `pruned_txid` the greatest txid that was
+    pruned from the log (None: not known).  `complete` False: the log has more rows than were
+    looked at.
+    """
+
+    identity: Mapping[str, str]
+    snapshot: Snapshot
+    pruned_txid: int | None
+    entries: tuple[LogEntry, ...]
+    complete: bool

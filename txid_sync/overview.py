@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from txid_sync.errors import Discontinuity
 from txid_sync.model import Limits
-from txid_sync.progress.base import DocumentProgress, Progress
+from txid_sync.progress.base import NOTES, DocumentProgress, Progress
+from txid_sync.verify_state import Note
 from txid_sync.wiring import Assembly
 
 _ONE_DOCUMENT = Limits(documents=1)
@@ -24,12 +26,27 @@ class DocumentState:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A verification that ended: when, how many documents differed, how many were repaired.
+
+    `divergence` is what was not repaired; `unsettled` are keys of which nothing could be said.
+    """
+
+    ended_at: str
+    differences: int
+    repaired: int
+    divergence: int
+    unsettled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """A pipeline as stored.
 
     `lag_transactions` is an upper bound: 0 if nothing is new, else what has ended since the
     cursor.  `prune_below`: log rows with lower txids were read by this pipeline.  `trouble` tells
     why progress cannot be followed any more; the next run resyncs.
+    `verified` is the verification that ended last (None: none did).
     `acknowledged_documents` counts since the pipeline's first start.
     """
 
@@ -44,6 +61,7 @@ class Overview:
     dead_letters: int = 0
     acknowledged_documents: int = 0
     trouble: str = ""
+    verified: Verified | None = None
     documents: tuple[DocumentState, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
@@ -78,7 +96,25 @@ def look(assembly: Assembly) -> Overview:
         dead_letters=dead_letters,
         acknowledged_documents=progress.acknowledged.documents,
         trouble=trouble,
+        verified=_verified(assembly),
         documents=_documents(assembly, progress.documents),
+    )
+
+
+def _verified(assembly: Assembly) -> Verified | None:
+    """The newer one of the command's last verification and that of `run`."""
+    pipeline = assembly.config.pipeline.name
+    notes = [Note.from_json(assembly.store.recall(pipeline, name)) for name in NOTES]
+    note = max(notes, key=lambda note: note.ended_at)
+    if note.last is None:
+        return None
+    differences = sum(found.differences for found in note.last.findings.values())
+    return Verified(
+        ended_at=datetime.fromtimestamp(note.ended_at, UTC).isoformat(timespec="seconds"),
+        differences=differences,
+        repaired=differences - note.last.left,
+        divergence=note.last.left,
+        unsettled=note.last.unsettled,
     )
 
 

@@ -73,6 +73,7 @@ class Pipeline:
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
         self._clock = self._complete_clock = 0
+        self.divergence: int | None = None
 
     # -- start and stop ---------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class Pipeline:
             resyncs=self._keeper.resyncs,
             loading=loading,
             sweeping=sweeping,
+            divergence=self.divergence,
         )
 
     # -- one step ---------------------------------------------------------------------------

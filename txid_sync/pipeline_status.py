@@ -32,6 +32,7 @@ class PipelineStatus:
     """Figures of a running pipeline.
 
     What was read and acknowledged is counted since its first start, over all crashes.
+    `divergence`: documents that a verification beside it found to differ (None: not known).
     """
 
     phase: str
@@ -46,6 +47,7 @@ class PipelineStatus:
     resyncs: int
     loading: tuple[str, ...]
     sweeping: tuple[str, ...]
+    divergence: int | None = None
 
     @property
     def lag_transactions(self) -> int:

@@ -12,12 +12,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from txid_sync import ui
 from txid_sync.errors import ExitCode, Unavailable
 from txid_sync.pipeline import PipelineStatus
+from txid_sync.verifying import beside
 from txid_sync.wiring import Assembly
 
 log = logging.getLogger("txid_sync")
@@ -33,7 +34,8 @@ def run_until_stopped(assembly: Assembly, once: bool) -> None:
     """
     stop = threading.Event()
     daemon = assembly.daemon(stop, _log_status)
-    with _signals(stop), ui.LiveLine() as line:
+    verified = nullcontext() if once else beside(assembly.config, assembly.pipeline)
+    with _signals(stop), verified, ui.LiveLine() as line:
         running = _in_thread(lambda: daemon.run(once))
         while not wait([running], _LIVE_SECONDS).done:
             if line.shown and (status := _status_of(assembly)):
@@ -57,8 +59,12 @@ def status_text(status: PipelineStatus) -> str:
         f"{status.phase}{of}: {status.acknowledged_documents} documents written in all, "
         f"{status.in_flight} pages in flight, {behind}, "
         f"clock {status.clock}, complete {status.complete_clock}, epoch {status.epoch}, "
-        f"{status.dead_letters} dead letters"
+        f"{status.dead_letters} dead letters{_divergence(status)}"
     )
+
+
+def _divergence(status: PipelineStatus) -> str:
+    return "" if status.divergence is None else f", {status.divergence} found to differ"
 
 
 def _log_status(status: PipelineStatus) -> None:

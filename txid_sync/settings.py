@@ -65,6 +65,11 @@ class PipelineSettings:
     on_discontinuity: str = _setting(
         "resync", "where progress does not fit source or sink any more", choices=DISCONTINUITY
     )
+    verify_interval_seconds: float = _setting(
+        0.0, "verify everything once in this time, beside the stream; 0: never",
+        **_within(0, 366 * ONE_DAY_SECONDS),
+    )
+    verify_repair: bool = _setting(False, "write again what that finds to differ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,3 +110,20 @@ def test_odd_names_are_names(stores: Stores, name: str) -> None:
     assert stores.other().load(name) == (START, fence)
     stores.store.delete(name)
     assert stores.other().load(name) is None
+
+
+def test_notes_are_kept_beside_progress(stores: Stores) -> None:
+    """The last one stays, per pipeline and name; progress is not touched; deleting forgets them."""
+    assert stores.store.recall("a", "verify") == ""
+    fence = stores.store.save("a", START, None)
+    stores.store.note("a", "verify", "one")
+    stores.other().note("a", "verify", "two" * 20_000)
+    stores.store.note("a", "background", "é")
+    assert stores.store.recall("a", "verify") == "two" * 20_000
+    assert stores.other().recall("a", "background") == "é"
+    assert stores.store.recall("b", "verify") == ""
+    assert stores.other().load("a") == (START, fence)
+    stores.store.note("a", "background", "")
+    assert stores.store.recall("a", "background") == ""
+    stores.store.delete("a")
+    assert stores.store.recall("a", "verify") == ""

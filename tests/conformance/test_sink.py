@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from txid_sync.errors import Discontinuity, PreconditionError, SinkUnavailable
-from txid_sync.model import Ack, Column, DeadLetter, Document, Page, Schema
+from txid_sync.model import Ack, Column, DeadLetter, Document, Held, Page, Schema
 from txid_sync.sinks.base import Sink
 from txid_sync.sinks.elasticsearch import ElasticsearchSettings, ElasticsearchSink
 from txid_sync.sinks.elasticsearch_http import Http, quoted
@@ -63,7 +64,7 @@ class Bench:
 def refuse_texts(document: str, document_id: str, source: bytes) -> str:
     """What the strict mapping of a long refuses too."""
     del document, document_id
-    return "not a number" if isinstance(json.loads(source)["n"], str) else ""
+    return "not a number" if isinstance(json.loads(source).get("n"), str) else ""
 
 
 def memory_bench() -> Bench:
@@ -264,3 +265,89 @@ def test_a_closed_sink_takes_nothing(bench: Bench) -> None:
     bench.sink.close()
     with pytest.raises(SinkUnavailable):
         bench.send(5, {"1": 1})
+
+
+def test_adopting_changes_nothing(bench: Bench) -> None:
+    """Indices that are there can be read and written; one that is missing stays so."""
+    bench.send(5, {"1": 10})
+    other = bench.again()
+    other.connect()
+    assert other.adopt([bench.document]) == bench.sink.uuids()
+    assert other.submit(bench.page(6, {"1": 11})).result(30).conflict_version == 0
+    assert bench.read("1") == 11
+    bench.drop()
+    assert other.adopt([bench.document]) == {}
+    assert bench.sink.uuids() == {}
+    for ask in (other.fetch, other.letters):
+        with contextlib.suppress(Discontinuity):
+            assert ask(bench.name, ["1"]) == {}
+    with pytest.raises(Discontinuity):
+        other.fetch(bench.name, ["1"])
+    with pytest.raises(Discontinuity):
+        other.listing(bench.name, "", 10)
+
+
+def test_documents_are_fetched_as_they_are_now(bench: Bench) -> None:
+    """Version and bytes at once after the answer, as they were sent; odd ids too."""
+    bench.send(5, {**dict.fromkeys(ODD_IDS, 1), "1": 10, "2": 20})
+    bench.send(6, {"1": 11})
+    bench.send(7, {"2": None})
+    found = bench.sink.fetch(bench.name, ["1", "2", "never", *ODD_IDS])
+    assert found.pop("1") == Held(6, b'{"n": 11}')
+    assert found == dict.fromkeys(ODD_IDS, Held(5, b'{"n": 1}'))
+    assert bench.sink.fetch(bench.name, []) == {}
+
+
+def test_bytes_come_back_as_they_were_sent(bench: Bench) -> None:
+    """Nothing is reformatted: white space, long numbers, escapes, nesting."""
+    sources = [
+        '{"n": 1, "x" :[1.0, 1e400, 12345678901234567890.12], "y":"é\\u0000\\"]}"}',
+        '{"n":2,"z":{"docs":[{"_source":{"a":1}}]},"e":{},"f":[]}',
+        '{ }',
+    ]
+    lines = []
+    for number, source in enumerate(sources):
+        head = {"_id": str(number), "version": 5, "version_type": "external_gte"}
+        lines += [json.dumps({"index": head}), source]
+    body = "".join(f"{line}\n" for line in lines).encode()
+    bench.sink.submit(Page(bench.name, body, len(sources), 5)).result(30)
+    found = bench.sink.fetch(bench.name, [str(n) for n in range(len(sources))])
+    assert [found[str(n)].source.decode() for n in range(len(sources))] == sources
+
+
+@pytest.mark.parametrize("limit", [1, 7, 500])
+def test_a_listing_meets_every_document_once(bench: Bench, limit: int) -> None:
+    """From place to place, while others are written: all that were there, with versions."""
+    bench.send(5, {str(i): i for i in range(40)})
+    bench.send(6, {str(i): i for i in range(5)})
+    bench.send(7, {"39": None})
+    found: list[tuple[str, int]] = []
+    place = ""
+    for number in range(100):
+        listed, place = bench.sink.listing(bench.name, place, limit)
+        found += listed
+        if not place:
+            break
+        bench.send(8, {f"new-{number}": 1})
+    old = sorted(pair for pair in found if not pair[0].startswith("new"))
+    assert old == sorted((str(i), 6 if i < 5 else 5) for i in range(39))
+    assert len(set(found)) == len(found)
+
+
+def test_an_empty_index_has_an_empty_listing(bench: Bench) -> None:
+    """It ends at once."""
+    listed, place = bench.sink.listing(bench.name, "", 10)
+    assert (len(listed), place) == (0, "")
+
+
+def test_dead_letters_are_found_by_id_at_once(bench: Bench) -> None:
+    """Those of the ids asked for, as they are now."""
+    assert bench.sink.letters(bench.name, ["1"]) == {}
+    bench.send(5, {"1": "x", 'a"b': "x", "2": 2})
+    found = bench.sink.letters(bench.name, ["1", "2", 'a"b', "never"])
+    assert {id: (d.document, d.version) for id, d in found.items()} == {
+        "1": (bench.name, 5), 'a"b': (bench.name, 5)
+    }  # fmt: skip
+    bench.send(6, {"1": 1})
+    assert list(bench.sink.letters(bench.name, ["1", 'a"b'])) == ['a"b']
+    assert bench.sink.letters(bench.name, []) == {}

@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.worlds import KEYS, MemoryWorld, PostgresWorld, World
 from txid_sync import ids
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity
+from txid_sync.errors import Discontinuity, UsageError
 from txid_sync.model import Limits, Page, StreamPage, clock_of, epoch_of
 from txid_sync.sinks.bulk import actions_of
 from txid_sync.snapshot import Snapshot
@@ -298,3 +298,74 @@ def test_a_cursor_that_pruning_has_overtaken_is_refused(world: World) -> None:
     assert source.prune("one", "other", 2**40, 100) == 1
     with pytest.raises(Discontinuity):
         source.poll(cursor, 1, Limits(1))
+
+
+def test_the_log_tells_what_is_not_done(world: World) -> None:
+    """Entries of the wanted ids alone, each once per transaction, until a cursor counts them."""
+    source, held = world.source(), {name: Held() for name in KEYS}
+    cursor, _ = source.begin()
+    strange = ("a,b", 'back\\slash "é')
+    put(world, "two", [strange, ("x", "1")], "a")
+    transaction = world.begin()
+    transaction.put("two", [("y", "2")], "a")
+    transaction.remove("two", [strange])
+    transaction.put("two", [strange], "b")
+    transaction.commit()
+    wanted = [ids.encode(strange), "y,2", "no,row", "no key"]
+    view = source.log("two", wanted, cursor.done, 100)
+    assert view.complete
+    assert dict(view.identity) == dict(source.identity())
+    found = [(entry.id, entry.txid) for entry in view.entries]
+    first, second = sorted({txid for _, txid in found})
+    assert sorted(found) == sorted(
+        [(wanted[0], first), (wanted[0], second), (wanted[1], second)]
+    )
+    assert view.snapshot.finished(second)
+    cursor = drain(source, cursor, held)
+    assert source.log("two", wanted, cursor.done, 100).entries == ()
+    everything = source.log("two", wanted, Snapshot.of(1), 100).entries
+    assert {entry.txid for entry in everything} == {first, second}
+
+
+def test_the_log_is_looked_at_no_further_than_asked_for(world: World) -> None:
+    """More rows than the limit: the oldest are looked at, and it says that there are more."""
+    source = world.source()
+    cursor, _ = source.begin()
+    for n in range(5):
+        put(world, "one", [(f"{n}",)], "a")
+    view = source.log("one", ["0", "4"], cursor.done, 4)
+    assert (view.complete, [entry.id for entry in view.entries]) == (False, ["0"])
+    view = source.log("one", ["0", "4"], cursor.done, 5)
+    assert (view.complete, sorted(entry.id or "" for entry in view.entries)) == (True, ["0", "4"])
+
+
+def test_the_log_shows_what_was_open_when_the_cursor_began(world: World) -> None:
+    """A transaction that was in progress then and committed since is not done."""
+    source = world.source()
+    transaction = world.begin()
+    transaction.put("one", [("1",)], "a")
+    cursor, _ = source.begin()
+    put(world, "one", [("2",)], "a")
+    assert source.log("one", ["1"], cursor.done, 100).entries == ()
+    transaction.commit()
+    (entry,) = source.log("one", ["1"], cursor.done, 100).entries
+    assert not cursor.done.finished(entry.txid)
+
+
+def test_a_truncation_is_an_entry_of_every_id(world: World) -> None:
+    """It has no id."""
+    source = world.source()
+    cursor, _ = source.begin()
+    transaction = world.begin()
+    transaction.truncate("one")
+    transaction.commit()
+    assert [e.id for e in source.log("one", ["1"], cursor.done, 100).entries] == [None]
+    assert source.log("two", ["x,1"], cursor.done, 100).entries == ()
+
+
+def test_keys_are_given_as_the_source_writes_them(world: World) -> None:
+    """As many texts as the key has columns; anything else is refused."""
+    source = world.source()
+    assert source.key_of("two", ["a", "b,c"]) == ("a", "b,c")
+    with pytest.raises(UsageError, match="2 columns"):
+        source.key_of("two", ["a"])

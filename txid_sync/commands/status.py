@@ -37,6 +37,12 @@ def _lines(overview: Overview) -> list[str]:
     ]
     if overview.trouble:
         head.append(f"the next run resyncs: {overview.trouble}")
+    if overview.verified:
+        done = overview.verified
+        head.append(
+            f"verified {done.ended_at}: {done.divergence} differ, {done.repaired} were repaired, "
+            f"{done.unsettled} not settled"
+        )
     rows = [("document", "table", "phase"), *map(_row, overview.documents)]
     return head + ui.columns(rows)
 

@@ -25,6 +25,9 @@ FORMAT = 2
 
 Fence = tuple[int, int]
 
+# What is kept beside progress: how far the verifiers are, that of the command and that of `run`.
+NOTES = ("verify", "background")
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentProgress:
@@ -177,4 +180,15 @@ class ProgressStore(ABC):
 
     @abstractmethod
     def delete(self, pipeline: str) -> None:
-        """Forget a pipeline; nothing happens if there is none."""
+        """Forget a pipeline with its notes; nothing happens if there is none."""
+
+    @abstractmethod
+    def note(self, pipeline: str, name: str, text: str) -> None:
+        """Keep a text beside the progress of a pipeline, under a name of `NOTES`; "" removes it.
+
+        The last one stays: nothing is compared.
+        """
+
+    @abstractmethod
+    def recall(self, pipeline: str, name: str) -> str:
+        """The text that was kept under this name, "" if there is none."""

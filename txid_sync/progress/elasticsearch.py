@@ -1,5 +1,7 @@
 """Progress in an index of the sink: one document per pipeline, saved by compare-and-set.
 
+Notes are documents beside it, simply overwritten.
+
 The fence is the document's `_seq_no` and `_primary_term`: a save that names an old one is refused.
 A save whose answer was lost may have been stored all the same; the next one is then refused, finds
 its own text stored, and goes on from there.  Anything else that is found there was another
@@ -8,6 +10,7 @@ instance's.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -18,13 +21,13 @@ from typing import Any, TypeVar
 
 from txid_sync.backoff import delay_seconds
 from txid_sync.errors import PreconditionError, SinkUnavailable, TakenOver
-from txid_sync.progress.base import Fence, Progress, ProgressStore
+from txid_sync.progress.base import NOTES, Fence, Progress, ProgressStore
 from txid_sync.sinks.elasticsearch_http import Answer, ElasticsearchSettings, Http, quoted
 from txid_sync.sinks.elasticsearch_indices import create_plain
 
 _T = TypeVar("_T")
 
-_MAX_NAME_BYTES = 512
+_MAX_ID_BYTES = 512
 _LEAST_TIMEOUT_SECONDS = 10.0
 _FIELDS = {
     "pipeline": {"type": "keyword"},
@@ -68,8 +71,27 @@ class ElasticsearchProgress(ProgressStore):
                 return fence
 
     def delete(self, pipeline: str) -> None:
-        """Remove the document."""
-        path = self._path(pipeline, "_doc")
+        """Remove the documents."""
+        for name in (pipeline, *(_note(pipeline, note) for note in NOTES)):
+            self._remove(name)
+
+    def note(self, pipeline: str, name: str, text: str) -> None:
+        """Keep a text in a document of its own."""
+        id = _note(pipeline, name)
+        if not text:
+            self._remove(id)
+            return
+        value = _value(pipeline, text)
+        self._trying(lambda: create_plain(self._http, self._index, _FIELDS))
+        self._trying(lambda: self._http.ask("PUT", self._path(id, "_doc"), value))
+
+    def recall(self, pipeline: str, name: str) -> str:
+        """What was kept, in real time."""
+        found = self._trying(lambda: self._read(_note(pipeline, name)))
+        return found[0] if found else ""
+
+    def _remove(self, name: str) -> None:
+        path = self._path(name, "_doc")
         self._trying(lambda: self._http.ask("DELETE", path, allowed=[404]))
 
     def close(self) -> None:
@@ -83,10 +105,8 @@ class ElasticsearchProgress(ProgressStore):
         else:
             condition = f"if_seq_no={fence[0]}&if_primary_term={fence[1]}"
             path = f"{self._path(pipeline, '_doc')}?{condition}"
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        value = {"pipeline": pipeline, "saved_at": at, "progress": text}
         try:
-            return self._http.ask("PUT", path, value, allowed=[409])
+            return self._http.ask("PUT", path, _value(pipeline, text), allowed=[409])
         except SinkUnavailable:
             self._unanswered.setdefault(pipeline, set()).add(text)
             raise
@@ -124,10 +144,20 @@ class ElasticsearchProgress(ProgressStore):
                 number += 1
 
     def _path(self, pipeline: str, endpoint: str) -> str:
-        if not pipeline or len(pipeline.encode()) > _MAX_NAME_BYTES:
-            raise PreconditionError(f"a pipeline's name must have 1 to {_MAX_NAME_BYTES} bytes")
+        if not pipeline or len(pipeline.encode()) > _MAX_ID_BYTES:
+            raise PreconditionError(f"a pipeline's name must have 1 to {_MAX_ID_BYTES} bytes")
         return f"/{quoted(self._index)}/{endpoint}/{quoted(pipeline)}"
 
 
 def _fence(value: dict[str, Any]) -> Fence:
     return int(value["_seq_no"]), int(value["_primary_term"])
+
+
+def _note(pipeline: str, name: str) -> str:
+    """The id of a note; no pipeline of the command line has such a name."""
+    return f":{name}:{hashlib.sha256(pipeline.encode()).hexdigest()}"
+
+
+def _value(pipeline: str, text: str) -> dict[str, str]:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"pipeline": pipeline, "saved_at": at, "progress": text}

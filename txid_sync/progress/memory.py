@@ -28,11 +28,12 @@ class MemoryProgress(ProgressStore):
         self._stored: dict[str, tuple[str, Fence]] = {}
         self._unanswered: dict[str, str] = {}
         self._last = [0]
+        self._notes: dict[tuple[str, str], str] = {}
 
     def other(self) -> MemoryProgress:
         """A second instance's handle on the same data, without faults."""
         store = MemoryProgress()
-        store._stored, store._last = self._stored, self._last
+        store._stored, store._last, store._notes = self._stored, self._last, self._notes
         return store
 
     def load(self, pipeline: str) -> tuple[Progress, Fence] | None:
@@ -66,3 +67,13 @@ class MemoryProgress(ProgressStore):
     def delete(self, pipeline: str) -> None:
         """Forget it."""
         self._stored.pop(pipeline, None)
+        for key in [key for key in self._notes if key[0] == pipeline]:
+            del self._notes[key]
+
+    def note(self, pipeline: str, name: str, text: str) -> None:
+        """Keep a text."""
+        self._notes[pipeline, name] = text
+
+    def recall(self, pipeline: str, name: str) -> str:
+        """What was kept."""
+        return self._notes.get((pipeline, name), "")

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from txid_sync.model import Ack, DeadLetter, Document, Page, Schema
+from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class Sink(ABC):
         """The uuid of every prepared document's index now; an index that is gone is left out."""
 
     @abstractmethod
+    def adopt(self, documents: Sequence[Document]) -> Mapping[str, str]:
+        """Use the indices that are there as they are, changing nothing: the uuid of each."""
+
+    @abstractmethod
     def submit(self, page: Page) -> Future[Ack]:
         """Send a page; the future gives its Ack or raises Unavailable or Stop."""
 
@@ -55,12 +59,30 @@ class Sink(ABC):
         """All live (id, version) of an index, in chunks, after making all writes visible."""
 
     @abstractmethod
+    def listing(
+        self, document: str, place: str, limit: int
+    ) -> tuple[Sequence[tuple[str, int]], str]:
+        """Some live (id, version) of an index from a place on, and the place to go on from.
+
+        The first place is "", and so is the one after the end.  Nothing is held open in between.
+        A document that is live and not written to from the first call to the last is met.
+        """
+
+    @abstractmethod
+    def fetch(self, document: str, ids: Sequence[str]) -> Mapping[str, Held]:
+        """These documents as they are now, whatever was made visible; missing ones are left out."""
+
+    @abstractmethod
     def count(self, document: str) -> int:
         """How many live documents the index holds, all writes made visible."""
 
     @abstractmethod
     def dead_letters(self, limit: int = 100) -> tuple[int, Sequence[DeadLetter]]:
         """How many dead letters are kept, and the first of them."""
+
+    @abstractmethod
+    def letters(self, document: str, ids: Sequence[str]) -> Mapping[str, DeadLetter]:
+        """The dead letters that are kept for these ids now."""
 
     @abstractmethod
     def close(self) -> None:

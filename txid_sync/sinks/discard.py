@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
-from txid_sync.model import Ack, DeadLetter, Document, Page, Schema
+from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
 from txid_sync.sinks.base import IndexState, Sink
 
 
@@ -32,6 +32,10 @@ class DiscardSink(Sink):
         """The names."""
         return {name: name for name in self._names}
 
+    def adopt(self, documents: Sequence[Document]) -> Mapping[str, str]:
+        """Every index is there."""
+        return {document.name: document.name for document in documents}
+
     def submit(self, page: Page) -> Future[Ack]:
         """Count a page."""
         self.documents += page.documents
@@ -45,6 +49,16 @@ class DiscardSink(Sink):
         """Nothing is kept."""
         return iter(())
 
+    def listing(
+        self, document: str, place: str, limit: int  # noqa: ARG002
+    ) -> tuple[Sequence[tuple[str, int]], str]:
+        """Nothing is kept."""
+        return (), ""
+
+    def fetch(self, document: str, ids: Sequence[str]) -> Mapping[str, Held]:  # noqa: ARG002
+        """Nothing is kept."""
+        return {}
+
     def count(self, document: str) -> int:  # noqa: ARG002
         """Nothing is kept."""
         return 0
@@ -52,6 +66,12 @@ class DiscardSink(Sink):
     def dead_letters(self, limit: int = 100) -> tuple[int, Sequence[DeadLetter]]:  # noqa: ARG002
         """How many the source refused; they are not kept."""
         return self.refused, ()
+
+    def letters(
+        self, document: str, ids: Sequence[str]  # noqa: ARG002
+    ) -> Mapping[str, DeadLetter]:
+        """Nothing is kept."""
+        return {}
 
     def close(self) -> None:
         """Nothing to do."""

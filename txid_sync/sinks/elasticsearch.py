@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 from txid_sync.errors import Discontinuity, PreconditionError, SinkUnavailable
-from txid_sync.model import Ack, DeadLetter, Document, Page, Schema
+from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
+from txid_sync.sinks import elasticsearch_reading as reading
 from txid_sync.sinks.base import IndexState, Sink
 from txid_sync.sinks.bulk import BULK_FIELDS
 from txid_sync.sinks.elasticsearch_dead_letters import DeadLetters
 from txid_sync.sinks.elasticsearch_delivery import Delivery, Patience, RequestSize
 from txid_sync.sinks.elasticsearch_http import ElasticsearchSettings, Http, quoted
-from txid_sync.sinks.elasticsearch_indices import find_indices, prepare_index
+from txid_sync.sinks.elasticsearch_indices import Index, find_indices, prepare_index
 
 __all__ = ["ElasticsearchSettings", "ElasticsearchSink"]
 
@@ -69,10 +70,16 @@ class ElasticsearchSink(Sink):
             index, states[name] = prepare_index(
                 self._http, document, schemas[name], self._gc_deletes_seconds
             )
-            alias = "&require_alias=true" if index.alias else ""
-            options = f"filter_path={BULK_FIELDS}&timeout={_SHARD_WAIT}{alias}"
-            self._paths[name] = f"/{quoted(document.index)}/_bulk?{options}"
+            self._paths[name] = _bulk_path(document.index, index)
         return states
+
+    def adopt(self, documents: Sequence[Document]) -> Mapping[str, str]:
+        """Use the indices that are there, as they are."""
+        found = find_indices(self._http, [document.index for document in documents])
+        for document in documents:
+            if document.index in found:
+                self._paths[document.name] = _bulk_path(document.index, found[document.index])
+        return {d.name: found[d.index].uuid for d in documents if d.index in found}
 
     def uuids(self) -> Mapping[str, str]:
         """The uuid of the index under each prepared name; missing ones are left out."""
@@ -117,6 +124,16 @@ class ElasticsearchSink(Sink):
                 with suppress(SinkUnavailable):  # it ends by itself in a few minutes
                     self._http.send_json("DELETE", "/_search/scroll", {"scroll_id": scroll})
 
+    def listing(
+        self, document: str, place: str, limit: int
+    ) -> tuple[Sequence[tuple[str, int]], str]:
+        """Some (id, version), in the order in which they were written."""
+        return reading.listing(self._http, document, place, limit)
+
+    def fetch(self, document: str, ids: Sequence[str]) -> Mapping[str, Held]:
+        """These documents, in real time."""
+        return reading.fetch(self._http, document, ids)
+
     def count(self, document: str) -> int:
         """How many live documents the index holds."""
         self._refresh(document)
@@ -125,6 +142,10 @@ class ElasticsearchSink(Sink):
     def dead_letters(self, limit: int = 100) -> tuple[int, Sequence[DeadLetter]]:
         """How many dead letters are kept, and the oldest of them."""
         return self._dead.listing(limit)
+
+    def letters(self, document: str, ids: Sequence[str]) -> Mapping[str, DeadLetter]:
+        """Their dead letters, in real time."""
+        return self._dead.kept(document, ids)
 
     def close(self) -> None:
         """Abandon what waits for a thread or for another attempt; close the connections."""
@@ -146,6 +167,11 @@ class ElasticsearchSink(Sink):
         found = answer.value()
         _check_shards(found)
         return found
+
+
+def _bulk_path(name: str, index: Index) -> str:
+    alias = "&require_alias=true" if index.alias else ""
+    return f"/{quoted(name)}/_bulk?filter_path={BULK_FIELDS}&timeout={_SHARD_WAIT}{alias}"
 
 
 def _check_shards(answer: Mapping[str, Any]) -> None:

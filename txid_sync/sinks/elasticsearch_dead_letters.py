@@ -10,11 +10,11 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from txid_sync.errors import PreconditionError
+from txid_sync.errors import PreconditionError, SinkUnavailable
 from txid_sync.model import Ack, DeadLetter, Page
 from txid_sync.sinks.bulk import BULK_FIELDS, actions_of
 from txid_sync.sinks.elasticsearch_delivery import Delivery, Patience
@@ -24,6 +24,7 @@ from txid_sync.sinks.elasticsearch_indices import create_plain
 _log = logging.getLogger(__name__)
 
 MAX_REMEMBERED = 10_000
+_NO_INDEX = "index_not_found_exception"
 
 _FIELDS = {
     "document": {"type": "keyword"},
@@ -98,6 +99,25 @@ class DeadLetters:
         letters = [DeadLetter(s["document"], s["id"], s["version"], s["reason"]) for s in sources]
         return int(hits["total"]["value"]), letters
 
+    def kept(self, document: str, ids: Sequence[str]) -> Mapping[str, DeadLetter]:
+        """The dead letters of these ids, as they are now."""
+        if not ids:
+            return {}
+        path = f"/{quoted(self._index)}/_mget"
+        names = [_name(document, id) for id in ids]
+        answer = self._http.ask("POST", path, {"ids": names}, allowed=[404])
+        if answer.status == 404:
+            return {}
+        entries = answer.value()["docs"]
+        for entry in entries:
+            if entry.get("error", {}).get("type", _NO_INDEX) != _NO_INDEX:
+                raise SinkUnavailable(f"index {self._index} does not give a dead letter")
+        sources = [entry["_source"] for entry in entries if entry.get("found")]
+        return {
+            s["id"]: DeadLetter(s["document"], s["id"], s["version"], s["reason"])
+            for s in sources
+        }
+
     def _keep(self, page: Page, dead: Sequence[DeadLetter]) -> None:
         self.create_index()
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -145,6 +165,10 @@ class DeadLetters:
 
 
 def _line(operation: str, document: str, letter_id: str, version: int) -> str:
-    name = hashlib.sha256(json.dumps([document, letter_id]).encode()).hexdigest()
-    head = {"_id": name, "version": version, "version_type": "external_gte"}
+    head = {"_id": _name(document, letter_id), "version": version, "version_type": "external_gte"}
     return json.dumps({operation: head})
+
+
+def _name(document: str, letter_id: str) -> str:
+    """The id of a dead letter's own document."""
+    return hashlib.sha256(json.dumps([document, letter_id]).encode()).hexdigest()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from txid_sync.errors import Discontinuity, PageExpired, PreconditionError, SinkUnavailable
-from txid_sync.model import MAX_ID_BYTES, Ack, DeadLetter, Document, Page, Schema
+from txid_sync.model import MAX_ID_BYTES, Ack, DeadLetter, Document, Held, Page, Schema
 from txid_sync.sinks.base import IndexState, Sink
 from txid_sync.sinks.bulk import Action, actions_of
 
@@ -100,6 +100,11 @@ class MemorySink(Sink):
         """The uuids of the prepared indices that are still there."""
         return {n: self.indices[n].uuid for n in self._prepared if n in self.indices}
 
+    def adopt(self, documents: Sequence[Document]) -> Mapping[str, str]:
+        """Use the indices that are there."""
+        self._prepared = [document.name for document in documents]
+        return self.uuids()
+
     def submit(self, page: Page) -> Future[Ack]:
         """Apply a page at once, or keep it until `release`."""
         future: Future[Ack] = Future()
@@ -118,6 +123,20 @@ class MemorySink(Sink):
         for at in range(0, len(live), _SCAN_CHUNK):
             yield live[at : at + _SCAN_CHUNK]
 
+    def listing(
+        self, document: str, place: str, limit: int
+    ) -> tuple[Sequence[tuple[str, int]], str]:
+        """In the order of the ids; the place is the last id that was given."""
+        live = self._index(document).documents
+        ids = sorted(id for id in live if id > place)
+        chosen = ids[:limit]
+        return [(id, live[id][0]) for id in chosen], chosen[-1] if len(ids) > limit else ""
+
+    def fetch(self, document: str, ids: Sequence[str]) -> Mapping[str, Held]:
+        """These documents."""
+        live = self._index(document).documents
+        return {id: Held(*live[id]) for id in ids if id in live}
+
     def count(self, document: str) -> int:
         """How many documents are live."""
         return len(self._index(document).documents)
@@ -125,6 +144,10 @@ class MemorySink(Sink):
     def dead_letters(self, limit: int = 100) -> tuple[int, Sequence[DeadLetter]]:
         """The dead letters, oldest first."""
         return len(self._dead), list(self._dead.values())[:limit]
+
+    def letters(self, document: str, ids: Sequence[str]) -> Mapping[str, DeadLetter]:
+        """Their dead letters."""
+        return {id: self._dead[document, id] for id in ids if (document, id) in self._dead}
 
     def close(self) -> None:
         """Refuse everything until the next connect; what is held is abandoned."""

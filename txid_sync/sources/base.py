@@ -18,7 +18,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from txid_sync.cursor import Cursor
-from txid_sync.model import Limits, LoadPage, Page, Reading, Schema
+from txid_sync.model import Limits, LoadPage, LogView, Page, Reading, Schema
+from txid_sync.snapshot import Snapshot
 
 
 class Source(ABC):
@@ -69,6 +70,17 @@ class Source(ABC):
 
         Raises PreconditionError if that is not allowed, or not possible with this source.
         """
+
+    @abstractmethod
+    def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
+        """The entries of a document's change log that `done` does not count, for these ids.
+
+        Truncations are entries of every id.  The oldest `limit` log rows are looked at.
+        """
+
+    @abstractmethod
+    def key_of(self, document: str, texts: Sequence[str]) -> tuple[str, ...]:
+        """A key as the source itself writes it; raises UsageError if these texts are none."""
 
     @abstractmethod
     def close(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from txid_sync import ids
+from txid_sync import ids as document_ids
 from txid_sync.cursor import Cursor, Position
 from txid_sync.errors import PreconditionError, SourceUnavailable
 from txid_sync.model import (
@@ -22,6 +22,8 @@ from txid_sync.model import (
     Document,
     Limits,
     LoadPage,
+    LogEntry,
+    LogView,
     Page,
     Reading,
     Schema,
@@ -32,7 +34,7 @@ from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
 from txid_sync.sources.memory_wal import Key, Table
-from txid_sync.sources.refusals import check_forward, check_pruned
+from txid_sync.sources.refusals import check_forward, check_key, check_pruned
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ class MemorySource(Source):
     def lookup(self, document: str, wanted: Sequence[str], epoch: int) -> Page:
         """These documents as they are now."""
         columns = len(self._table(document).key)
-        keys = {name: ids.decode(name, columns) for name in wanted}
+        keys = {name: document_ids.decode(name, columns) for name in wanted}
         look = self._look()
         page = self._build(document, [k for k in keys.values() if k is not None], epoch, look)
         foreign = [name for name, key in keys.items() if key is None]
@@ -251,6 +253,28 @@ class MemorySource(Source):
         """Note what a reader wants, delete all that nobody wants."""
         self._look()
         return self.database.upkeep(self.documents[document].table, reader, wanted)
+
+    def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
+        """What the log holds of these ids that is not done."""
+        look, table = self._look(), self._table(document)
+        kept = [
+            row for row in self.database.log(table.name, look.snapshot)
+            if not done.finished(row.txid)
+        ]  # fmt: skip
+        kept.sort(key=lambda row: (row.txid, row.seq))
+        found: dict[LogEntry, None] = {}
+        for row in kept[:limit]:
+            for key in row.keys or (None,):
+                name = None if key is None else document_ids.encode(key)
+                if name is None or name in ids:
+                    found[LogEntry(name, row.txid)] = None
+        identity, pruned = self.database.identity(), self.database.pruned(table.name)
+        return LogView(identity, look.snapshot, pruned, tuple(found), len(kept) <= limit)
+
+    def key_of(self, document: str, texts: Sequence[str]) -> tuple[str, ...]:
+        """The texts themselves."""
+        check_key(document, self._table(document).key, texts)
+        return tuple(texts)
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -309,7 +333,7 @@ class MemorySource(Source):
         actions: list[bytes] = []
         dead: list[DeadLetter] = []
         for key in keys:
-            document_id, row = ids.encode(key), rows.get(key)
+            document_id, row = document_ids.encode(key), rows.get(key)
             if len(document_id.encode()) > MAX_ID_BYTES:
                 if row is not None:
                     reason = f"id is longer than {MAX_ID_BYTES} bytes"

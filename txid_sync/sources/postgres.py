@@ -37,7 +37,6 @@ from txid_sync.model import (
 )
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
-from txid_sync.sources.base import Source
 from txid_sync.sources.pagesize import PageSize
 from txid_sync.sources.postgres_catalog import (
     check_condition,
@@ -47,6 +46,8 @@ from txid_sync.sources.postgres_catalog import (
     schema_of,
 )
 from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
+from txid_sync.sources.postgres_log import PostgresLog
+from txid_sync.sources.postgres_log import identity_of as _identity
 from txid_sync.sources.postgres_session import QUERIES, Gate, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
 from txid_sync.sources.refusals import check_forward, check_pruned
@@ -64,7 +65,7 @@ class _Idle:
     done: Snapshot
 
 
-class PostgresSource(Source):
+class PostgresSource(PostgresLog):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
     def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
@@ -372,10 +373,6 @@ class PostgresSource(Source):
 
 
 _SMALLER: dict[str, Any] = {}
-
-
-def _identity(row: Mapping[str, Any]) -> dict[str, str]:
-    return {name: row[name] for name in ("system_identifier", "timeline", "database_oid")}
 
 
 def _key_parameters(key: Sequence[str]) -> dict[str, str]:

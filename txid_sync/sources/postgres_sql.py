@@ -60,6 +60,8 @@ class Statements:
     load_key_first: sql.Composable
     fingerprint: sql.Composable
     probe: sql.Composable
+    log: sql.Composable
+    key_texts: sql.Composable
 
 
 def compose(table: Table, ordinal: int) -> Statements:
@@ -71,18 +73,21 @@ def compose(table: Table, ordinal: int) -> Statements:
     stream_keys = _format("stream_keys", own)
     after = {**own, "after": blocks["key_after"]}
     first = {**own, "after": SQL("true")}
+    cast_key = _format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]})
     return Statements(
         table=table,
         page=stream_keys + documents,
         page_ids=stream_keys + ids,
         lookup=_format("lookup_keys", blocks) + _documents(table.document, blocks),
-        cast_key=_format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]}),
+        cast_key=cast_key,
         load=_format("load", after),
         load_first=_format("load", first),
         load_key=_format("load_key", after),
         load_key_first=_format("load_key", first),
         fingerprint=blocks["fingerprint"],
         probe=_format("probe_log", {**blocks, "ordinal": Literal(ordinal)}),
+        log=_format("log_entries", {**blocks, **_entries(table.key)}),
+        key_texts=_format("key_texts", {**blocks, **_entries(table.key), "cast_key": cast_key}),
     )
 
 
@@ -104,6 +109,16 @@ def _plain(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
         "distinct": SQL(", ").join(log_keys),
         "wanted_columns": SQL(", ").join(log_keys),
         "wanted_id": _id([SQL("w.{}").format(k) for k in log_keys], key),
+    }
+
+
+def _entries(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
+    """Blocks for the entries of a log: the id of a key, its columns unnested, and as texts."""
+    log_keys = [name(f"k{n}") for n in range(1, len(key) + 1)]
+    return {
+        "log_id": SQL('{} collate "C"').format(_id(log_keys, key)),
+        "unnested": SQL(", ").join([SQL("unnest({0}) as {0}").format(k) for k in log_keys]),
+        "texts": SQL(", ").join([SQL("{}::text").format(k) for k in log_keys]),
     }
 
 

@@ -374,3 +374,38 @@ select count(*) as triggers,
 (select pruned_txid from txid_sync.tracked
   where id = {tracked_id}
     and system_identifier = (select system_identifier from pg_control_system()))
+
+
+-- log_entries --
+-- What a log holds of some documents that a finished set does not count: two arms, as in a window.
+-- The oldest log rows are looked at, one more than the limit is counted.  A truncation is a row
+-- without items: it stands as the id null.
+with log_rows as materialized (
+  select arms.*, row_number() over (order by txid, seq) as place
+    from ((select txid, seq, items, {log_keys}
+             from {log}
+            where txid = any (%(xip)s::bigint[])
+            order by txid, seq
+            limit %(limit)s + 1)
+          union all
+          (select txid, seq, items, {log_keys}
+             from {log}
+            where txid >= %(xmax)s
+            order by txid, seq
+            limit %(limit)s + 1)) arms
+),
+entries as (
+  select distinct e.txid, {log_id} as id
+    from (select txid, {unnested} from log_rows where items > 0 and place <= %(limit)s) e
+   where {log_id} = any (%(ids)s::text[])
+  union all
+  select distinct txid, null from log_rows where items = 0 and place <= %(limit)s
+)
+select txid_current_snapshot()::text as snapshot, identity.*, {pruned} as pruned_txid,
+       (select count(*) <= %(limit)s from log_rows) as complete,
+       (select json_agg(json_build_array(id, txid) order by txid)::text from entries) as entries
+  from ({identity}) identity
+
+-- key_texts --
+-- A key given as texts, as its own types write it.
+select array[{texts}] as key from ({cast_key}) given({log_keys})
