@@ -33,6 +33,9 @@ Rules
    is done.
 6. Pages of equal versions may differ: they are not under way together.
 7. A page counts only if the server was still in recovery after its snapshot was taken.
+8. Whoever answers is of the same history if it is the same running server (it only goes forward,
+   over a change of timeline too), or another one on the same timeline, if both timelines are known.
+   A primary and a standby are never of the same history: the end of the recovery lies between them.
 
 | last F        | xmin : x1 | asked about (to, in order)       | in progress | F after         |
 |---------------|-----------|----------------------------------|-------------|-----------------|
@@ -54,6 +57,7 @@ Question(open=(10, 12), start=14, limit=100)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from txid_sync.snapshot import Snapshot
@@ -105,3 +109,18 @@ def asked(question: Question, xmin: int, x1: int) -> tuple[list[int], int]:
 def finished(answer: Answer) -> Snapshot:
     """F: every txid below `to` but the running ones."""
     return Snapshot.of(answer.to, tuple(sorted(answer.running)))
+
+
+def same_history(known: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Whether what was read by one identity can be continued by the other (rule 8).
+
+    The identity of a primary has no role; nothing in it may differ.
+    """
+    if dict(known) == dict(found):
+        return True
+    if not known.get("role") == found.get("role") == "standby":
+        return False
+    if any(known[name] != found[name] for name in ("system_identifier", "database_oid")):
+        return False
+    same_timeline = known["timeline"] == found["timeline"] != ""
+    return known["server"] == found["server"] or same_timeline
