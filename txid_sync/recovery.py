@@ -118,9 +118,19 @@ def same_history(known: Mapping[str, str], found: Mapping[str, str]) -> bool:
     """
     if dict(known) == dict(found):
         return True
-    if not known.get("role") == found.get("role") == "standby":
-        return False
-    if any(known[name] != found[name] for name in ("system_identifier", "database_oid")):
+    if not _are_standbys_of_one_database(known, found):
         return False
     same_timeline = known["timeline"] == found["timeline"] != ""
     return known["server"] == found["server"] or same_timeline
+
+
+def may_be_same_history(known: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Whether the timeline of the other standby, which does not show it yet, is going to tell."""
+    one = _are_standbys_of_one_database(known, found)
+    return one and known["timeline"] != "" and found["timeline"] == ""
+
+
+def _are_standbys_of_one_database(known: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    return known.get("role") == found.get("role") == "standby" and all(
+        known[name] == found[name] for name in ("system_identifier", "database_oid")
+    )

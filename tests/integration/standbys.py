@@ -80,7 +80,9 @@ class Server(PostgresServer):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, statement: str, *parameters: Any, dbname: str = DATABASE) -> list[tuple[Any, ...]]:
+    def ask(
+        self, statement: str, *parameters: Any, dbname: str = DATABASE
+    ) -> list[tuple[Any, ...]]:
         """Run a statement on a connection of its own; its rows, if it has any."""
         with contextlib.closing(self.connect(dbname)) as session, session.cursor() as cursor:
             cursor.execute(statement, parameters or None)
@@ -138,7 +140,9 @@ class Sync:
             limits=Limits(documents=self.size), save_interval_seconds=0.0, brake_off=True,
             catalog_interval_seconds=0.5,
         )  # fmt: skip
-        return Pipeline("p", self.source, self.sink, self.store, documents, options, self._failpoint)
+        return Pipeline(
+            "p", self.source, self.sink, self.store, documents, options, self._failpoint
+        )
 
     def restart(self, dsn: str = "") -> None:
         """Another process, perhaps with another connection string."""

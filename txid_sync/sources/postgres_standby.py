@@ -15,7 +15,7 @@ from txid_sync import recovery
 from txid_sync.cursor import Cursor
 from txid_sync.errors import PreconditionError, SourceBehind, SourceUnavailable
 from txid_sync.model import version_of
-from txid_sync.recovery import same_history
+from txid_sync.recovery import may_be_same_history, same_history
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
 from txid_sync.sources.postgres_server import Memory, Primary
@@ -40,24 +40,22 @@ class Standby(Primary):
         """Rule 5: raise SourceBehind until the server has replayed what was read before."""
         row = self._session.row(postgres_sql.standby())
         identity, memory = self.identity_of(row), self._memory
-        if not memory.identity:
+        same = same_history(memory.identity, identity)
+        if not (same or (row["sees_receiver"] and may_be_same_history(memory.identity, identity))):
             return
-        if not same_history(memory.identity, identity):
-            self._wait_for_receiver(identity, row["sees_receiver"])
-            return
-        memory.receiver_missing_since_seconds = 0.0
         if row["place"] < memory.place:
             raise SourceBehind(
                 f"waiting: the standby has replayed up to {_lsn(row['place'])}, "
                 f"what was read before reaches {_lsn(memory.place)}"
             )
+        if same:
+            memory.receiver_missing_since_seconds = 0.0
+        else:
+            self._wait_for_receiver()
 
-    def _wait_for_receiver(self, identity: Mapping[str, str], sees_receiver: bool) -> None:
-        """Another server whose timeline is not known yet may turn out to be of the same history."""
-        memory = self._memory
-        if identity["timeline"] or not sees_receiver or memory.identity.get("role") != "standby":
-            return
-        now = time.monotonic()
+    def _wait_for_receiver(self) -> None:
+        """A WAL receiver starts once the WAL that is there has been replayed."""
+        memory, now = self._memory, time.monotonic()
         memory.receiver_missing_since_seconds = memory.receiver_missing_since_seconds or now
         if now - memory.receiver_missing_since_seconds < RECEIVER_SECONDS:
             raise SourceBehind(
