@@ -87,16 +87,35 @@ def _server(server: Mapping[str, Any]) -> Iterator[Point]:
     yield judge(
         "version", server["version"] >= MINIMUM_VERSION, text, text, "use PostgreSQL 13 or later"
     )
-    yield judge(
-        "primary", not server["in_recovery"], "not in recovery",
-        "the server is a standby, whose snapshots do not show transactions in progress",
-        "connect to the primary: target_session_attrs=read-write",
-    )  # fmt: skip
+    yield from _recovery(server)
     yield judge(
         "role", not server["superuser"], "no superuser",
         f"{server['role']} is a superuser; casts to json that others own would run as it",
         "create role txid_sync_reader login; txid-sync init --reader txid_sync_reader",
     )  # fmt: skip
+
+
+def _recovery(server: Mapping[str, Any]) -> Iterator[Point]:
+    """A standby works; somebody should know what it costs."""
+    if not server["in_recovery"]:
+        yield ok("primary", "not in recovery")
+        return
+    yield warning(
+        "primary", "the server is a standby: its promotion, or a move to the primary, costs a load"
+        " and a sweep; only one pipeline may write to these indices",
+        "docs/high-availability.md; for the primary: target_session_attrs=read-write",
+    )  # fmt: skip
+    if not server["sees_receiver"]:
+        yield warning(
+            "timeline", f"{server['role']} may not see the WAL receiver: each restart of the"
+            " standby costs a load and a sweep",
+            f"grant pg_read_all_stats to {server['role']}",
+        )  # fmt: skip
+    if not server["feedback"]:
+        yield warning(
+            "hot_standby_feedback", "off: vacuum on the primary may cancel pages, which are"
+            " then halved and read again", "set it on the standby, if that happens often",
+        )  # fmt: skip
 
 
 def _transactions(database: Database) -> Iterator[Point]:

@@ -142,6 +142,7 @@ def resynced(
     moved = replace(
         progress,
         cursor=cursor or progress.cursor.discard_window(),
+        place=0 if cursor else progress.place,
         identity=dict(found.identity),
         epoch=epoch,
         documents=kept,

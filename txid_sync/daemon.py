@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from txid_sync.backoff import delay_seconds
-from txid_sync.errors import PageExpired, Unavailable
+from txid_sync.errors import PageExpired, SourceBehind, Unavailable
 from txid_sync.pipeline import Pipeline, PipelineStatus
 
 log = logging.getLogger("txid_sync")
@@ -83,24 +83,30 @@ class Daemon:
         self._finish()
 
     def _start(self) -> None:
-        for attempt in range(1, self._options.connect_attempts + 1):
+        attempt = 1
+        while True:
             try:
                 self._pipeline.start()
                 return
+            except SourceBehind as error:
+                if self._stop.is_set():
+                    raise
+                log.warning("%s", error.message, extra={"action": "waiting"})
+                self._stop.wait(self._options.retry_period_seconds)
             except Unavailable as error:
                 if attempt == self._options.connect_attempts or self._stop.is_set():
                     raise
                 log.warning("%s: attempt %d", error.message, attempt, extra={"action": "retry"})
                 self._stop.wait(self._options.retry_period_seconds)
+                attempt += 1
 
     def _outage(self, error: Unavailable, failures: int) -> None:
         self.last_error = error
         delay = delay_seconds(failures, random.random(), cap=self._options.longest_delay_seconds)
-        if isinstance(error, PageExpired):
+        if isinstance(error, PageExpired | SourceBehind):
             delay = min(delay, 1.0)
-        log.warning(
-            "%s: again in %.1f s", error.message, delay, extra={"action": "reconnecting"}
-        )
+        action = "waiting" if isinstance(error, SourceBehind) else "reconnecting"
+        log.warning("%s: again in %.1f s", error.message, delay, extra={"action": action})
         self._stop.wait(delay)
 
     def _show_status(self) -> None:

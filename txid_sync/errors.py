@@ -90,6 +90,10 @@ class SourceUnavailable(Unavailable):
     exit_code = ExitCode.SOURCE_UNREACHABLE
 
 
+class SourceBehind(SourceUnavailable):
+    """A standby has not replayed again what was read before; it is waited for."""
+
+
 class SinkUnavailable(Unavailable):
     """The sink does not answer, or refuses for now; what it has applied is not known."""
 

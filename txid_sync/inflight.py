@@ -60,6 +60,11 @@ class InFlight:
         """How many documents are under way; may be asked from any thread."""
         return sum(flight.page.read_documents for flight in tuple(self._flights) if flight.page)
 
+    @property
+    def newest_version(self) -> int:
+        """The version of the last page that is under way; versions never fall (0: none is)."""
+        return next((f.page.version for f in reversed(self._flights) if f.page), 0)
+
     def add(self, flight: Flight) -> None:
         """Append the newest flight."""
         self._flights.append(flight)

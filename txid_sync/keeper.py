@@ -19,6 +19,7 @@ from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, epoch_of, version_of
 from txid_sync.progress.base import Fence, Progress, ProgressStore
+from txid_sync.recovery import same_history
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 
@@ -79,6 +80,8 @@ class Keeper:
         self._sink.connect()
         stored = self._store.load(self._name)
         self._failpoint("progress-loaded")
+        if stored is not None:
+            self._source.resume(stored[0].identity, stored[0].place)
         found = self._look()
         if stored is None:
             cursor, clock = self._begin(found)
@@ -106,6 +109,7 @@ class Keeper:
             moved = replace(
                 moved,
                 highest_version=max(moved.highest_version, page.version),
+                place=max(moved.place, page.place),
                 acknowledged=moved.acknowledged.plus(page.read_documents, dead_letters),
             )
         self.dirty = self.dirty or moved != self._progress
@@ -141,8 +145,10 @@ class Keeper:
 
     def check_reading(self, identity: Mapping[str, str], clock: int) -> None:
         """Raise Discontinuity if this reading cannot come from the source that progress is of."""
-        if dict(identity) != dict(self.progress.identity):
+        if not same_history(self.progress.identity, identity):
             raise Discontinuity(_ANOTHER_SOURCE)
+        if dict(identity) != dict(self.progress.identity):
+            self._progress, self.dirty = replace(self.progress, identity=dict(identity)), True
         highest = max(self.progress.highest_version, self._sent_version)
         if version_of(self.progress.epoch, clock) < highest:
             raise Discontinuity(
@@ -241,8 +247,8 @@ class Keeper:
             self._source.close()
             self._source.connect()
             found = self._look()
-        same_history = dict(found.identity) == dict(self.progress.identity)
-        if error.document is not None and same_history:
+        same = same_history(self.progress.identity, found.identity)
+        if error.document is not None and same:
             differences = continuity.changes(self.progress, self._documents, found)
             new_epoch = new_epoch or any(change.new_epoch for change in differences)
             minimum = max(error.minimum_epoch, self.progress.epoch + 1 if new_epoch else 0)

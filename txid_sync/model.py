@@ -131,7 +131,9 @@ class Page:
     that of every action.  `dead` are keys of this page that could not be built.  `ready()` is the
     gate: True once what was read can no longer be undone by a crash of the source; it raises
     SourceUnavailable when that can not be known any more, and the page must be thrown away.
-    `read_at_seconds` is the monotonic time of reading, for the deadline.
+    `read_at_seconds` is the monotonic time of reading, for the deadline.  `exact` False: another
+    page of the same version may have other content, so they must not be under way together.
+    `place` is how far a source that can go back by itself had come (0: it cannot).
     """
 
     document: str
@@ -142,6 +144,8 @@ class Page:
     ready: Callable[[], bool] = _always_ready
     read_at_seconds: float = 0.0
     fingerprint: str = ""
+    exact: bool = True
+    place: int = 0
 
     @property
     def read_documents(self) -> int:

@@ -15,6 +15,8 @@ Rules
    that restarted in between may have forgotten its deletes.
 5. A new epoch is saved before anything is sent under it.
 6. A sweep begins when all pages read before it are acknowledged.
+7. Pages that may differ although their versions are equal (those of a standby) are not under way
+   together.
 
 Stream, load and sweep pages share one queue; their versions order them at the sink.
 """
@@ -36,7 +38,7 @@ from txid_sync.pipeline_status import PipelineOptions, PipelineStatus
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
-from txid_sync.sweep import candidates
+from txid_sync.sweep import candidates, swept
 
 __all__ = ["Pipeline", "PipelineOptions", "PipelineStatus"]
 
@@ -72,6 +74,7 @@ class Pipeline:
         self._load_after: dict[str, tuple[str, ...] | None] = {}
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
+        self._rewinds = 0
         self._clock = self._complete_clock = 0
         self.divergence: int | None = None
 
@@ -215,8 +218,8 @@ class Pipeline:
                 return moved
             return moved.with_document(page.document, sweep_below=page.version, sweep_asked=True)
 
-        self._send(page, effect, stream.until_clock if closes else 0, closes)
-        self._read_cursor = stream.next
+        if self._send(page, effect, stream.until_clock if closes else 0, closes):
+            self._read_cursor = stream.next
 
     # -- loads and sweeps -------------------------------------------------------------------
 
@@ -248,8 +251,8 @@ class Pipeline:
             below = max(entry.sweep_below, entry.load_version)
             return progress.with_document(name, load=False, load_after=None, sweep_below=below)
 
-        self._send(loaded.page, effect)
-        self._load_after[name] = loaded.next
+        if self._send(loaded.page, effect):
+            self._load_after[name] = loaded.next
 
     def _begin_sweep(self, name: str) -> None:
         """Rule 6: nothing is under way now."""
@@ -272,13 +275,14 @@ class Pipeline:
             self._send(page, lambda progress: progress)
         elif chunk is None:
             self._sweep = None
-            self._flights.add(Flight(None, answered(Ack(0, 0)), _swept(name, below)))
+            self._flights.add(Flight(None, answered(Ack(0, 0)), swept(name, below)))
 
     # -- send and collect -------------------------------------------------------------------
 
     def _send(
         self, page: Page, effect: Effect, complete_clock: int = 0, closes: bool = False
-    ) -> None:
+    ) -> bool:
+        """False: what is under way has to be read again, and this page after it."""
         self._failpoint("page-read")
         known = self.progress.documents[page.document].fingerprint
         if page.fingerprint and page.fingerprint != known:
@@ -288,11 +292,21 @@ class Pipeline:
             )
         self._wait_for_gate(page)
         self._failpoint("gate-passed")
+        if not self._is_alone(page):
+            return False
         empty = not page.documents and not page.dead
         self._keeper.sends(page)
         answer = answered(Ack(0, 0)) if empty else self._sink.submit(page)
         self._failpoint("sent")
         self._flights.add(Flight(page, answer, effect, complete_clock, closes))
+        return True
+
+    def _is_alone(self, page: Page) -> bool:
+        """Rule 7: wait until nothing of this version is under way.  False: it is read again."""
+        rewinds = self._rewinds
+        while not page.exact and self._flights.newest_version >= page.version:
+            self._collect(wait=True)
+        return rewinds == self._rewinds
 
     def _wait_for_gate(self, page: Page) -> None:
         """Rule 1."""
@@ -336,6 +350,7 @@ class Pipeline:
 
     def _rewind(self) -> None:
         """Read on from progress: whatever is under way is waited for and not counted."""
+        self._rewinds += 1
         self._flights.abandon()
         self._read_cursor = self.progress.cursor
         self._load_after = {}
@@ -346,14 +361,3 @@ class Pipeline:
         self._keeper.resync(error, new_epoch=asked, asked=asked)
         self._clock = self._complete_clock = 0
         self._rewind()
-
-
-def _swept(name: str, below: int) -> Effect:
-    """Progress after a sweep, unless a later one was asked for meanwhile."""
-
-    def effect(progress: Progress) -> Progress:
-        if progress.documents[name].sweep_below != below:
-            return progress
-        return progress.with_document(name, sweep_below=0, sweep_asked=False)
-
-    return effect

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from txid_sync.errors import DeleteBrake
+from txid_sync.inflight import Effect
+from txid_sync.progress.base import Progress
 from txid_sync.sinks.base import Sink
 
 CHUNK = 500
@@ -64,3 +66,14 @@ def _brake(document: str, found: int, total: int, share: float) -> DeleteBrake:
         f"more than {share:.0%}",
         "look whether the table holds what it should; to let it happen: --allow-deletes",
     )
+
+
+def swept(name: str, below: int) -> Effect:
+    """Progress after a sweep, unless a later one was asked for meanwhile."""
+
+    def effect(progress: Progress) -> Progress:
+        if progress.documents[name].sweep_below != below:
+            return progress
+        return progress.with_document(name, sweep_below=0, sweep_asked=False)
+
+    return effect

@@ -58,7 +58,7 @@ def test_changing_one_document_leaves_the_rest() -> None:
         ("documents.a.load_version", True), ("documents.a.sweep_below", None),
         ("documents.a.extra", 1), ("extra", 1), ("acknowledged", None), ("acknowledged", {}),
         ("acknowledged.documents", -1), ("acknowledged.pages", True), ("acknowledged.extra", 1),
-        ("format", 1),
+        ("format", 1), ("format", 2), ("place", -1), ("place", "1"),
     ],
 )  # fmt: skip
 def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
@@ -76,9 +76,16 @@ def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
 def test_progress_of_the_first_format_is_read() -> None:
     """Progress stored before counts were kept is followed, and counts begin at 0."""
     value = json.loads(PROGRESS.to_json())
-    del value["acknowledged"]
+    del value["acknowledged"], value["place"]
     found = Progress.from_json(json.dumps({**value, "format": 1}))
     assert found == replace(PROGRESS, acknowledged=Counts())
+
+
+def test_progress_of_the_second_format_is_read() -> None:
+    """Progress stored before places were kept is followed; it knows of no place."""
+    value = json.loads(PROGRESS.to_json())
+    del value["place"]
+    assert Progress.from_json(json.dumps({**value, "format": 2})) == replace(PROGRESS, place=0)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "{}", b"\xff"])

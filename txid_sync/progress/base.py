@@ -21,7 +21,7 @@ from txid_sync.cursor import Cursor
 from txid_sync.errors import CursorFormatError
 from txid_sync.model import MAX_EPOCH
 
-FORMAT = 2
+FORMAT = 3
 
 Fence = tuple[int, int]
 
@@ -71,7 +71,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """All that a pipeline has to know to go on after a crash."""
+    """All that a pipeline has to know to go on after a crash.
+
+    `place` is how far the source had come in what was acknowledged, if it can go back by itself (a
+    standby; else 0).
+    """
 
     cursor: Cursor
     identity: Mapping[str, str]
@@ -79,6 +83,7 @@ class Progress:
     highest_version: int = 0
     documents: Mapping[str, DocumentProgress] = field(default_factory=dict)
     acknowledged: Counts = Counts()
+    place: int = 0
 
     def with_document(self, name: str, **changes: Any) -> Progress:
         """This progress with some fields of one document changed."""
@@ -99,6 +104,7 @@ class Progress:
             "highest_version": self.highest_version,
             "documents": documents,
             "acknowledged": asdict(self.acknowledged),
+            "place": self.place,
         }
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
@@ -116,20 +122,25 @@ class Progress:
     @classmethod
     def _from_value(cls, value: Any) -> Progress:
         if value["format"] == 1 and "acknowledged" not in value:
-            value = {**value, "format": FORMAT, "acknowledged": asdict(Counts())}
+            value = {**value, "format": 2, "acknowledged": asdict(Counts())}
+        if value["format"] == 2 and "place" not in value:
+            value = {**value, "format": FORMAT, "place": 0}
         if set(value) != _NAMES or value["format"] != FORMAT:
             raise ValueError(f"fields {sorted(value)}, format {value.get('format')!r}")
-        epoch, highest = value["epoch"], value["highest_version"]
+        epoch, highest, place = value["epoch"], value["highest_version"], value["place"]
+        if type(place) is not int or place < 0:
+            raise ValueError(f"place {place!r}")
         if type(epoch) is not int or type(highest) is not int or not 0 < epoch <= MAX_EPOCH:
             raise ValueError(f"epoch {epoch!r}, highest version {highest!r}")
         identity = {str(k): str(v) for k, v in value["identity"].items()}
         documents = {name: _document(d) for name, d in value["documents"].items()}
         counts = _counts(value["acknowledged"])
-        return cls(Cursor.from_dict(value["cursor"]), identity, epoch, highest, documents, counts)
+        cursor = Cursor.from_dict(value["cursor"])
+        return cls(cursor, identity, epoch, highest, documents, counts, place)
 
 
 _NAMES = {
-    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged"
+    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place"
 }  # fmt: skip
 _TYPES = {
     "table": str,

@@ -29,6 +29,13 @@ class Source(ABC):
     def connect(self) -> None:
         """Connect (again) and check what must hold before anything is read; idempotent."""
 
+    def resume(self, identity: Mapping[str, str], place: int) -> None:  # noqa: B027
+        """Go on from what was read before, by this identity and up to this place.
+
+        Raises SourceBehind while a source of the same history has not come as far again.  A source
+        that never goes back by itself has nothing to do.
+        """
+
     @abstractmethod
     def identity(self) -> Mapping[str, str]:
         """Which server, database and history this is, as plain comparable texts."""

@@ -20,8 +20,6 @@ from txid_sync.cursor import Cursor, Position
 from txid_sync.errors import (
     Discontinuity,
     PreconditionError,
-    SourceUnavailable,
-    TxidSyncError,
 )
 from txid_sync.model import (
     MAX_ID_BYTES,
@@ -33,7 +31,6 @@ from txid_sync.model import (
     Reading,
     Schema,
     StreamPage,
-    version_of,
 )
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
@@ -47,12 +44,11 @@ from txid_sync.sources.postgres_catalog import (
 )
 from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
 from txid_sync.sources.postgres_log import PostgresLog
-from txid_sync.sources.postgres_log import identity_of as _identity
-from txid_sync.sources.postgres_session import QUERIES, Gate, Session, search_path
+from txid_sync.sources.postgres_server import Memory, Primary
+from txid_sync.sources.postgres_session import Session, search_path
 from txid_sync.sources.postgres_sql import Statements
+from txid_sync.sources.postgres_standby import Standby
 from txid_sync.sources.refusals import check_forward, check_pruned
-
-GATE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +66,8 @@ class PostgresSource(PostgresLog):
 
     def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
         self._session = Session(dsn)
+        self._memory = Memory()
+        self._server = Primary(self._session, self._memory)
         # One order for ever, whatever that of the configuration: a window is read table by table.
         ordered = sorted(documents, key=lambda document: document.name)
         self._documents = {document.name: document for document in ordered}
@@ -88,6 +86,9 @@ class PostgresSource(PostgresLog):
         self._idle = self._rest = None
         self._statements = {}
         self._session.connect()
+        kind = Standby if self._session.in_recovery else Primary
+        self._server = kind(self._session, self._memory)
+        self._server.arrive()
         found = [(d, resolve(self._session, d)) for d in self._documents.values()]
         self._session.run(search_path([]))
         tables = [find_table(self._session, document, table) for document, table in found]
@@ -96,7 +97,7 @@ class PostgresSource(PostgresLog):
         schemas = [column.operator_schema for table in tables for column in table.key]
         self._session.run(search_path(schemas))
         self._statements = {
-            table.document.name: postgres_sql.compose(table, ordinal)
+            table.document.name: postgres_sql.compose(table, ordinal, kind.role)
             for ordinal, table in enumerate(tables)
         }
         for name in self._names:
@@ -109,7 +110,12 @@ class PostgresSource(PostgresLog):
 
     def identity(self) -> Mapping[str, str]:
         """Cluster, history and database that answer now."""
-        return _identity(self._session.row(postgres_sql.identity()))
+        return self._server.identity()
+
+    def resume(self, identity: Mapping[str, str], place: int) -> None:
+        """Remember what was read before this process; a standby is asked whether it is there."""
+        self._memory.read(identity, place)
+        self._server.arrive()
 
     def describe(self) -> Mapping[str, Schema]:
         """The schema of every document; raises PreconditionError if capture is not complete."""
@@ -123,34 +129,21 @@ class PostgresSource(PostgresLog):
         self.connect()
         for statements in self._statements.values():
             if statements.table.foreign_log:
-                self._rebind(statements)
-        row = self._session.row(QUERIES["begin"])
-        snapshot, gate = Snapshot.parse(row["snapshot"]), Gate(self._session, row["lsn"])
-        deadline = time.monotonic() + GATE_SECONDS
-        while not gate():
-            if time.monotonic() > deadline:
-                raise SourceUnavailable("the server does not flush its WAL")
-            time.sleep(0.001)
+                self._server.rebind(statements.table)
+        snapshot = self._server.begin()
         return Cursor.start(snapshot), snapshot.clock
-
-    def _rebind(self, statements: Statements) -> None:
-        """Empty a log that another cluster wrote; a failure leaves no open transaction."""
-        try:
-            self._session.run(QUERIES["rebind"], {"relation": statements.table.relation})
-        except TxidSyncError:
-            self._session.close()
-            raise
 
     def clock(self) -> int:
         """The clock of a snapshot taken now."""
-        return Snapshot.parse(self._session.row(QUERIES["clock"])["snapshot"]).clock
+        return self._server.now().clock
 
     # -- the stream -------------------------------------------------------------------------
 
     def poll(self, cursor: Cursor, epoch: int, limits: Limits) -> Reading:
         """The next page of the window; opens one if a log has news."""
         self.connect()
-        if cursor.window is None:
+        self._server.look()
+        if cursor.window is None and self._server.has_idle_text:
             idle = self._still_idle(cursor)
             if idle is not None:
                 return idle
@@ -171,7 +164,10 @@ class PostgresSource(PostgresLog):
         row = self._session.row(postgres_sql.poll())
         if (row["pid"], row["snapshot"], cursor.done) != (idle.pid, idle.snapshot, idle.done):
             return None
-        return Reading(_identity(row), Snapshot.parse(row["snapshot"]).clock, None)
+        return self._reading(row, None)
+
+    def _reading(self, row: Mapping[str, Any], page: StreamPage | None) -> Reading:
+        return Reading(self._server.identity_of(row), self._server.finished(row).clock, page)
 
     def _tables_of(self, cursor: Cursor) -> tuple[Snapshot, list[str], Reading]:
         """The tables of the window that are not read yet, in order.
@@ -185,10 +181,12 @@ class PostgresSource(PostgresLog):
             names = [n for n in known[2] if self._names.index(n) >= self._names.index(at.table)]
             return window.until, names, Reading({}, 0, None)
         row = self._session.row(
-            postgres_sql.probe(list(self._statements.values())),
+            postgres_sql.probe(list(self._statements.values()), self._server.role),
             {"xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
         )
-        snapshot = Snapshot.parse(row["snapshot"])
+        snapshot = self._server.finished(row)
+        if self._server.is_behind(cursor, row):
+            return snapshot, [], self._reading(row, None)
         check_forward(cursor, snapshot)
         check_pruned(cursor, row["pruned_txid"])
         found = [self._names[ordinal] for ordinal in row["logs"]]
@@ -201,7 +199,7 @@ class PostgresSource(PostgresLog):
             self._idle = _Idle(self._session.generation, row["pid"], row["snapshot"], cursor.done)
         until = window.until if window else snapshot
         self._rest = (self._session.generation, until, tuple(found))
-        return snapshot, found, Reading(_identity(row), snapshot.clock, None)
+        return snapshot, found, self._reading(row, None)
 
     def _page(
         self, cursor: Cursor, at: Position, rest: tuple[str, ...], epoch: int, limits: Limits
@@ -210,7 +208,8 @@ class PostgresSource(PostgresLog):
         statements, size = self._statements[at.table], self._sizes[at.table]
         parameters = {
             "xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
-            "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item, "epoch": epoch,
+            "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
+            **self._server.parameters(epoch),
         }  # fmt: skip
         while True:
             parameters["limit"] = size.within(limits)
@@ -223,13 +222,13 @@ class PostgresSource(PostgresLog):
                 row = self._session.row(statements.page_ids, parameters)
                 page = self.lookup(at.table, row["ids"] or [], epoch)
             break
-        check_forward(cursor, Snapshot.parse(row["snapshot"]))
+        check_forward(cursor, self._server.finished(row))
         check_pruned(cursor, row["pruned_txid"])
         last = Position(at.table, *row["last"]) if row["last"] else None
         full = row["entries"] >= parameters["limit"]
         after = cursor.after(cursor.window.until, last, full, rest)
         stream = StreamPage(page, after, row["truncated"], cursor.window.until.clock)
-        return Reading(_identity(row), Snapshot.parse(row["snapshot"]).clock, stream)
+        return self._reading(row, stream)
 
     # -- loads and lookups ------------------------------------------------------------------
 
@@ -238,9 +237,10 @@ class PostgresSource(PostgresLog):
     ) -> LoadPage:
         """The rows whose keys follow `after`, in the order of the key."""
         self.connect()
+        self._server.look()
         statements, size = self._statements[document], self._sizes[document]
         query = statements.load_first if after is None else statements.load
-        parameters: dict[str, Any] = {"epoch": epoch, **_key_parameters(after or ())}
+        parameters = {**self._server.parameters(epoch), **_key_parameters(after or ())}
         while True:
             limit = parameters["limit"] = size.within(limits)
             row = self._try(query, parameters, size)
@@ -262,6 +262,7 @@ class PostgresSource(PostgresLog):
     def lookup(self, document: str, wanted: Sequence[str], epoch: int) -> Page:
         """These documents as they are now; halves a list that cannot be built down to the id."""
         self.connect()
+        self._server.look()
         statements = self._statements[document]
         columns = len(statements.table.key)
         keys = [
@@ -278,7 +279,7 @@ class PostgresSource(PostgresLog):
         self, statements: Statements, keys: list[tuple[str, tuple[str, ...]]], epoch: int
     ) -> Page:
         columns = len(statements.table.key)
-        parameters: dict[str, Any] = {"epoch": epoch, "ids": [id for id, _ in keys]}
+        parameters = {**self._server.parameters(epoch), "ids": [id for id, _ in keys]}
         for n in range(columns):
             parameters[f"k{n + 1}"] = [key[n] for _, key in keys]
         try:
@@ -311,8 +312,8 @@ class PostgresSource(PostgresLog):
 
     def _deletes(self, statements: Statements, wanted: Sequence[str], epoch: int) -> Page:
         """Delete actions for ids that no row of the table can ever have."""
-        row = self._session.row(QUERIES["begin"])
-        version = version_of(epoch, Snapshot.parse(row["snapshot"]).clock)
+        fields = self._server.page_fields(self._server.place(), epoch)
+        version = fields["version"]
         lines = [
             json.dumps({"delete": {"_id": id, "version": version, "version_type": "external_gte"}},
                        ensure_ascii=False, separators=(",", ":")) + "\n"
@@ -320,8 +321,7 @@ class PostgresSource(PostgresLog):
         ]  # fmt: skip
         return Page(
             document=statements.table.document.name, body="".join(lines).encode(),
-            documents=len(lines), version=version, ready=Gate(self._session, row["lsn"]),
-            read_at_seconds=time.monotonic(),
+            documents=len(lines), read_at_seconds=time.monotonic(), **fields,
         )  # fmt: skip
 
     # -- upkeep of the logs -------------------------------------------------------------------
@@ -358,7 +358,7 @@ class PostgresSource(PostgresLog):
                 f"reading document {name} assigned a transaction id",
                 "its condition or a type of its table calls a function that writes",
             )
-        assert row["version"] == version_of(epoch, Snapshot.parse(row["snapshot"]).clock)
+        fields = self._server.page_fields(row, epoch)
         dead = tuple(
             DeadLetter(name, id, row["version"], f"id is longer than {MAX_ID_BYTES} bytes")
             for id in row["long_ids"] or ()
@@ -366,9 +366,8 @@ class PostgresSource(PostgresLog):
         body = row["body"] + b"\n" if row["body"] else b""
         self._sizes[name].learn(row["documents"], len(body))
         return Page(
-            document=name, body=body, documents=row["documents"], version=row["version"],
-            dead=dead, ready=Gate(self._session, row["lsn"]), read_at_seconds=time.monotonic(),
-            fingerprint=row["fingerprint"] or "gone",
+            document=name, body=body, documents=row["documents"], dead=dead,
+            read_at_seconds=time.monotonic(), fingerprint=row["fingerprint"] or "gone", **fields,
         )  # fmt: skip
 
 
@@ -391,6 +390,8 @@ def _joined(pages: Sequence[Page], dead: tuple[DeadLetter, ...] = ()) -> Page:
         version=max(page.version for page in pages),
         dead=tuple(letter for page in pages for letter in page.dead) + dead,
         ready=last.ready,
+        exact=all(page.exact for page in pages),
+        place=max(page.place for page in pages),
         read_at_seconds=pages[0].read_at_seconds,
         fingerprint=next((page.fingerprint for page in pages if page.fingerprint), ""),
     )

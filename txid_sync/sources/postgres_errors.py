@@ -27,7 +27,7 @@ _HINTS = {
     "3F000": "run 'txid-sync init'",
     "42703": "check the columns and the condition in the configuration",
     "42883": "check the condition in the configuration",
-    "55000": "is the server a standby? connect to the primary",
+    "55000": "did the role of the server (primary, standby) change?",
 }
 
 # libpq reports a failed connect without a SQLSTATE; these texts mean that trying again is no use.
@@ -41,7 +41,8 @@ _REFUSED = re.compile(
 
 # A value that cannot be converted, a result that is too large: the row's fault, not the server's.
 POISON = ("22", "54000", "54001")
-TOO_MUCH = ("54000", "57014")  # a result over 1 GB; cancelled, most likely by statement_timeout
+# A result over 1 GB; cancelled, by statement_timeout or for what a standby has to replay.
+TOO_MUCH = ("54000", "57014", "40001")
 
 
 def translate(error: psycopg2.Error, what: str) -> TxidSyncError:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import psycopg2
 
@@ -13,6 +12,7 @@ from txid_sync.model import LogEntry, LogView
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.postgres_errors import is_poison, reason, translate
+from txid_sync.sources.postgres_server import Primary
 from txid_sync.sources.postgres_session import Session
 from txid_sync.sources.postgres_sql import Statements
 from txid_sync.sources.refusals import check_key
@@ -22,18 +22,20 @@ class PostgresLog(Source):
     """The part of the PostgreSQL source that looks into the logs."""
 
     _session: Session
+    _server: Primary
     _statements: dict[str, Statements]
 
     def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
         """The entries that `done` does not count, in one statement."""
         self.connect()
+        self._server.look()
         known = [id for id in ids if "\0" not in id]
         parameters = {"xip": list(done.xip), "xmax": done.xmax, "ids": known, "limit": limit}
         row = self._session.row(self._statements[document].log, parameters)
         entries = [LogEntry(id, txid) for id, txid in json.loads(row["entries"] or "[]")]
         return LogView(
-            identity=identity_of(row),
-            snapshot=Snapshot.parse(row["snapshot"]),
+            identity=self._server.identity_of(row),
+            snapshot=self._server.finished(row),
             pruned_txid=row["pruned_txid"],
             entries=tuple(entries),
             complete=row["complete"],
@@ -56,7 +58,3 @@ class PostgresLog(Source):
             raise UsageError(f"this is no key of {document}: {reason(error)}") from None
         return tuple(row["key"])
 
-
-def identity_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The identity in the row of a statement."""
-    return {name: row[name] for name in ("system_identifier", "timeline", "database_oid")}

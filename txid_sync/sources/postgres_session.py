@@ -46,6 +46,7 @@ class Session:
         self._watchdog: Watchdog | None = None
         self.generation = 0
         self.version = 0
+        self.in_recovery = False
 
     @property
     def connected(self) -> bool:
@@ -77,12 +78,7 @@ class Session:
             raise PreconditionError(
                 f"the server has version {server['version']}, needed is PostgreSQL 13 or later"
             )
-        if server["in_recovery"]:
-            raise PreconditionError(
-                "the source is a standby: its snapshots do not show transactions in progress",
-                "connect to the primary (in a connection string: target_session_attrs=read-write)",
-            )
-        self.version = server["version"]
+        self.version, self.in_recovery = server["version"], server["in_recovery"]
         self.run(QUERIES["pin"], {"statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"})
 
     def close(self) -> None:

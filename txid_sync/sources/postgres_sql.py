@@ -64,10 +64,10 @@ class Statements:
     key_texts: sql.Composable
 
 
-def compose(table: Table, ordinal: int) -> Statements:
-    """Put the names of one table into the blocks."""
-    blocks = _blocks(table)
-    own = {**blocks, **_plain(table.key)} if _is_plain(table.key) else blocks
+def compose(table: Table, ordinal: int, role: str = "") -> Statements:
+    """Put the names of one table into the blocks; `role` is that of the server, see `identity`."""
+    blocks = _blocks(table, role)
+    own = {**blocks, **_plain(table.key, role)} if _is_plain(table.key) else blocks
     documents = _documents(table.document, own)
     ids = _format("ids", own)
     stream_keys = _format("stream_keys", own)
@@ -95,7 +95,7 @@ def _is_plain(key: Sequence[KeyColumn]) -> bool:
     return all(column.plain for column in key)
 
 
-def _plain(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
+def _plain(key: Sequence[KeyColumn], role: str) -> dict[str, sql.Composable]:
     """Blocks for keys of plain types that come from the table or its log: equal keys have one
     image, and their text needs no escape.  (Ids given from outside may be written otherwise.)"""
     log_keys = [name(f"k{n}") for n in range(1, len(key) + 1)]
@@ -105,7 +105,7 @@ def _plain(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
         "id_json": SQL("id"),
         "id_fits": SQL("true"),
         "quote": quote,
-        "now": SQL(QUERIES["now"]).format(quote=quote),
+        "now": _now(quote, role),
         "distinct": SQL(", ").join(log_keys),
         "wanted_columns": SQL(", ").join(log_keys),
         "wanted_id": _id([SQL("w.{}").format(k) for k in log_keys], key),
@@ -122,16 +122,26 @@ def _entries(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
     }
 
 
-def identity() -> sql.Composable:
-    """The block that tells which server answered."""
-    return SQL(QUERIES["identity"])
+def identity(role: str = "") -> sql.Composable:
+    """The block that tells which server answered: a primary, or one of the role "_standby"."""
+    return SQL(QUERIES[f"identity{role}"])
 
 
-def probe(statements: Sequence[Statements]) -> sql.Composable:
+def standby() -> sql.Composable:
+    """What a standby is asked first."""
+    return SQL(QUERIES["standby"]).format(identity=identity("_standby"))
+
+
+def _now(quote: sql.Composable, role: str) -> sql.Composable:
+    version, lsn = SQL(QUERIES[f"version{role}"]), SQL(QUERIES[f"lsn{role}"])
+    return SQL(QUERIES["now"]).format(quote=quote, version=version, lsn=lsn)
+
+
+def probe(statements: Sequence[Statements], role: str = "") -> sql.Composable:
     """One statement over all logs: which of them have rows in the window."""
     logs = SQL(", ").join([s.probe for s in statements])
     ids = Literal([s.table.tracked_id for s in statements])
-    return SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity())
+    return SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
 
 
 def poll() -> sql.Composable:
@@ -158,7 +168,7 @@ def _documents(document: Document, blocks: dict[str, sql.Composable]) -> sql.Com
     return _format("documents", {**blocks, "row": row})
 
 
-def _blocks(table: Table) -> dict[str, sql.Composable]:
+def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
     document, key = table.document, table.key
     numbers = range(1, len(key) + 1)
     row = [SQL("t.{}").format(name(column.name)) for column in key]
@@ -173,8 +183,8 @@ def _blocks(table: Table) -> dict[str, sql.Composable]:
         row_json = SQL(QUERIES["one_line"]).format(row_json=row_json)
     qualified = name(table.schema, table.name)
     return {
-        "now": SQL(QUERIES["now"]).format(quote=SQL("")),
-        "identity": identity(),
+        "now": _now(SQL(""), role),
+        "identity": identity(role),
         "table": qualified,
         "log": name("txid_sync", table.log),
         "log_keys": SQL(", ").join(log_keys),

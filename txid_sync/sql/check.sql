@@ -4,6 +4,8 @@
 select current_setting('server_version_num')::int as version,
        current_setting('server_version') as version_text,
        pg_is_in_recovery() as in_recovery,
+       current_setting('hot_standby_feedback') = 'on' as feedback,
+       pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees_receiver,
        quote_ident(current_user) as role,
        (select rolsuper from pg_roles where rolname = current_user) as superuser,
        (select rolbypassrls from pg_roles where rolname = current_user) as bypasses_rls

@@ -40,6 +40,41 @@ select (select system_identifier::text from pg_control_system()) as system_ident
        (select oid::text from pg_database where datname = current_database()) as database_oid,
        pg_backend_pid()::text as pid
 
+-- identity_standby --
+-- The same on a standby, where the true timeline is that of the WAL receiver (shown to members of
+-- pg_read_all_stats while it runs), and which server of several it is.
+select (select system_identifier::text from pg_control_system()) as system_identifier,
+       coalesce((select upper(lpad(to_hex(received_tli), 8, '0')) from pg_stat_wal_receiver), '')
+         as timeline,
+       (select oid::text from pg_database where datname = current_database()) as database_oid,
+       case when pg_is_in_recovery() then 'standby' else 'promoted' end as role,
+       concat_ws(' ', host(inet_server_addr()), inet_server_port(),
+                 extract(epoch from pg_postmaster_start_time())) as server,
+       pg_backend_pid()::text as pid
+
+-- standby --
+-- Asked after connecting to a standby, before anything else: how far it has replayed the WAL, and
+-- whether the role would see the timeline of the WAL receiver.
+select coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)::bigint as place,
+       pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees_receiver,
+       identity.*
+  from ({identity}) identity
+
+-- running --
+-- Asked on a standby before each page: the bounds of its snapshot, and which of the txids that were
+-- not known to have ended are in progress, at most so many of them (see recovery.py).
+select pg_is_in_recovery() as in_recovery, b.xmin, b.x1, b.bound,
+       array(select a.txid
+               from (select unnest(%(open)s::bigint[]) as txid
+                     union all
+                     select generate_series(b.start, b.bound - 1)) a
+              where a.txid >= b.xmin and txid_status(a.txid) = 'in progress'
+              order by a.txid) as running
+  from (select txid_snapshot_xmin(s) as xmin, txid_snapshot_xmax(s) as x1, start,
+               greatest(start, least(txid_snapshot_xmax(s), start + %(limit)s)) as bound
+          from (select s, greatest(txid_snapshot_xmin(s), %(start)s) as start
+                  from txid_current_snapshot() s) n) b
+
 -- poll --
 -- The snapshot's text says whether any transaction has ended since the last poll.
 select txid_current_snapshot()::text as snapshot, identity.*
@@ -102,12 +137,24 @@ replace({row_json}, E'\n', ' ')
 now as materialized (
   select snapshot, version, lsn, line as delete_line, line || E'\n' as index_line
     from (select txid_current_snapshot()::text as snapshot,
-                 (%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
-                   - (select count(*) from txid_snapshot_xip(txid_current_snapshot())) as version,
-                 pg_current_wal_insert_lsn()::text as lsn) s
+                 {version} as version, {lsn} as lsn) s
    cross join lateral (
          select '{quote},"version":' || version || ',"version_type":"external_gte"}}}}' as line) l
 )
+
+-- version --
+(%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
+  - (select count(*) from txid_snapshot_xip(txid_current_snapshot()))
+
+-- version_standby --
+-- A snapshot of a standby does not show what is in progress: the version was found before.
+%(version)s::bigint
+
+-- lsn --
+pg_current_wal_insert_lsn()::text
+
+-- lsn_standby --
+coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)::bigint
 
 -- stream_keys --
 -- The next %(limit)s entries of the window in the order (txid, seq, item): whole log rows are
