@@ -97,16 +97,19 @@ def test_an_idle_pipeline_notes_nothing() -> None:
     """It takes no txid, however much time goes by; nor does one that starts again."""
     world = World()
     world.write("a", 1)
-    pipeline = pruning(world)
+    source = Noted(world)
+    pipeline = pruning(world, source)
     drain(pipeline)
     world.write("a", 2)
     drain(pipeline)
     world.now_seconds += 11
     drain(pipeline)
     before = world.database.state.next_txid
+    source.calls.clear()
     for _ in range(5):
         world.now_seconds += 100
         drain(pipeline)
+    assert source.calls == []
     pipeline.stop()
     again = pruning(world)
     drain(again)
@@ -184,21 +187,24 @@ def test_only_what_is_stored_counts() -> None:
 
 
 def test_an_unsaved_cursor_lets_no_row_go() -> None:
-    """While saves are rare, the rows since the last one stay."""
-    world = World(options=replace(PRUNING, save_interval_seconds=1000.0))
+    """While a save is not due, what was acknowledged since the last one stays."""
+    world = World(options=replace(PRUNING, save_interval_seconds=6.0))
     made = Pipeline(
         "main", MemorySource(world.database, (A, B)), world.sink, world.store, (A, B),
         world.options, seconds=lambda: world.now_seconds,
     )  # fmt: skip
     made.start()
     drain(made)
-    world.write("a", 1)
-    world.now_seconds += 50
-    drain(made)
-    assert log_rows(world) == 1
+    for at_seconds, key in ((6, 0), (7, 1), (12, 0), (13, 2), (18, 0), (21, 3), (22, 0)):
+        world.now_seconds = at_seconds
+        if key:
+            world.write("a", key)
+        drain(made)
     assert made.progress.cursor.done.lowest_open > stored_txid(world)
-    made.stop()
     assert log_rows(world) == 1
+    world.now_seconds = 40
+    drain(made)
+    assert log_rows(world) == 0
 
 
 def test_a_full_batch_goes_on_at_the_next_step() -> None:
