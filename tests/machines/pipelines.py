@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.failpoints.world import check_sound
+from tests.machines.verifying import Verifying
 from txid_sync import ids
 from txid_sync.errors import Discontinuity, PreconditionError, TakenOver, Unavailable
 from txid_sync.model import Document, Limits, Page, clock_of, epoch_of
@@ -17,6 +18,7 @@ from txid_sync.sinks.bulk import actions_of
 from txid_sync.sinks.memory import Fault, MemorySink
 from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import LockConflictError, MemoryDatabase, Session
+from txid_sync.verifier import Verifier
 
 INSTANCES = 2
 MAX_STEPS = 5000
@@ -25,7 +27,11 @@ MAX_STEPS = 5000
 class PipelineSystem:
     """Two instances of one pipeline by mistake, over one database, one sink and one store."""
 
-    def __init__(self, pipeline_class: Callable[..., Pipeline] = Pipeline) -> None:
+    def __init__(
+        self,
+        pipeline_class: Callable[..., Pipeline] = Pipeline,
+        verifier_class: type[Verifier] = Verifier,
+    ) -> None:
         self.database = MemoryDatabase("a", "b")
         self.sink = MemorySink(self._fault)
         self.store = MemoryProgress(self._save_fault)
@@ -35,8 +41,9 @@ class PipelineSystem:
         self.save_faults: list[SaveFault] = []
         self.sessions: dict[int, Session] = {}
         self.numbers = 0
-        self._class = pipeline_class
+        self._class, self._verifier_class = pipeline_class, verifier_class
         self._pipelines: dict[int, tuple[Pipeline, MemorySource]] = {}
+        self.verifying = Verifying(self, self._verifier_class)
 
     # -- writers ------------------------------------------------------------------------------
 
@@ -125,6 +132,7 @@ class PipelineSystem:
         for instance in list(self._pipelines):
             self.kill(instance)
         self.documents = documents
+        self.verifying = Verifying(self, self._verifier_class)
 
     def forget_tombstones(self) -> None:
         """A node restarts; not while a request is late, which is the limit of any tombstone."""

@@ -1,0 +1,155 @@
+"""The pipeline's state machine with verifiers: never a false alarm, every planted difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.machines.pipelines import PipelineSystem
+from tests.machines.support import finds, search
+from tests.machines.test_pipeline import PipelineMachine, tables
+from tests.machines.verifying import KINDS
+from txid_sync import verify
+from txid_sync.errors import TxidSyncError
+from txid_sync.model import Document, Held, LogView
+from txid_sync.verifier import Verifier
+from txid_sync.verify import Evidence
+
+
+class VerifyMachine(PipelineMachine):
+    """Verifiers at any moment of whatever else happens."""
+
+    verifier_class: type[Verifier] = Verifier
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.system = PipelineSystem(verifier_class=type(self).verifier_class)
+
+    @rule(steps=st.sampled_from([1, 1, 2, 5, 40]), repair=st.booleans())
+    def verify(self, steps: int, repair: bool) -> None:
+        """A verifier goes on: it never finds anything."""
+        self.system.verifying.step(steps, repair)
+
+    @rule(name=tables, key=st.sampled_from("1239"), kind=st.sampled_from(KINDS))
+    def somebody_else_writes(self, name: str, key: str, kind: str) -> None:
+        """A difference that is planted in a quiet system is found, and mended."""
+        self.system.drain()
+        if any(document.name == name for document in self.system.documents):
+            self.system.verifying.find_planted(name, key, kind)
+
+
+def test_no_verifier_raises_a_false_alarm(seed: int) -> None:
+    """No schedule makes a verifier find what is not there, or miss what was planted."""
+    search(VerifyMachine, seed, examples=120, steps=40)
+
+
+class AsksNoLog(Verifier):
+    """Counts every difference."""
+
+    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
+        found = super()._evidence(document, ids)
+        if found is None:
+            return None
+        return replace(found, view=replace(found.view, entries=(), complete=True))
+
+
+class OverlooksTruncations(Verifier):
+    """Looks for the keys of its suspects only."""
+
+    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
+        found = super()._evidence(document, ids)
+        if found is None:
+            return None
+        entries = tuple(entry for entry in found.view.entries if entry.id is not None)
+        return replace(found, view=replace(found.view, entries=entries))
+
+
+class SettlesDuringLoads(Verifier):
+    """Takes stored progress for complete whatever there is to be done."""
+
+    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
+        store = self._store
+        stored = store.load(self._name)
+        if stored is None or document.name not in stored[0].documents:
+            return None
+        progress = stored[0].with_document(document.name, load=False, sweep_below=0)
+        self._store = _Pretending(store, progress, stored[1])  # type: ignore[assignment]
+        try:
+            return super()._evidence(document, ids)
+        finally:
+            self._store = store
+
+    def _progress(self, document: Document) -> object:  # type: ignore[override]
+        super()._progress(document)
+        stored = self._store.load(self._name)
+        self.hindrance = ""
+        return stored[0] if stored and document.name in stored[0].documents else None
+
+
+class _Pretending:
+    """A store that says something else."""
+
+    def __init__(self, store: object, *stored: object) -> None:
+        self._stored = stored
+
+    def load(self, _: str) -> object:
+        """The other progress."""
+        return self._stored
+
+
+class TrustsWhatIsPruned(Verifier):
+    """Does not look at the pruned mark."""
+
+    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
+        source = self._source
+        real = source.log
+
+        def log(*arguments: object) -> LogView:
+            return replace(real(*arguments), pruned_txid=None)  # type: ignore[arg-type]
+
+        source.log = log  # type: ignore[method-assign]
+        try:
+            return super()._evidence(document, ids)
+        finally:
+            source.log = real  # type: ignore[method-assign]
+
+
+class ReadsOnlyVersions(Verifier):
+    """Misses contents: a document of any version stands for its row."""
+
+    def _read_rows(self, document: Document, progress: object) -> int:  # type: ignore[override]
+        same = verify.same
+
+        def version_alone(row: bytes | None, held: Held | None) -> bool:
+            return (row is None) == (held is None)
+
+        verify.same = version_alone
+        try:
+            return super()._read_rows(document, progress)  # type: ignore[arg-type]
+        finally:
+            verify.same = same
+
+
+class RepairsUnderItsOwnVersion(Verifier):
+    """Writes a repair under the version of its look-up, whatever stands there."""
+
+    def _repair(self, document: Document, ids: Sequence[str], evidence: Evidence) -> set[str]:
+        held: Mapping[str, Held] = {}
+        return super()._repair(document, ids, replace(evidence, held=held))
+
+
+BROKEN = (
+    AsksNoLog, OverlooksTruncations, SettlesDuringLoads, TrustsWhatIsPruned, ReadsOnlyVersions,
+    RepairsUnderItsOwnVersion,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_verifier_is_found(broken: type[Verifier]) -> None:
+    """The machine is sharp: a verifier that leaves out one rule fails."""
+    machine = type("Broken", (VerifyMachine,), {"verifier_class": broken})
+    assert finds(machine, 1500, 40, AssertionError, TxidSyncError)
