@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -67,15 +68,15 @@ class Server(PostgresServer):
         """Let the running server read its settings again."""
         self.ask("select pg_reload_conf()", dbname="postgres")
 
-    def program(self, name: str, *arguments: str, **options: Any) -> str:
+    def program(self, name: str, *arguments: str, folder: Path | None = None) -> str:
         """Run one of the server's programs as the server's user; its output."""
         done = subprocess.run(
             [str(self.bin / name), *arguments],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            cwd=self.folder, env=clean_environment(),
+            cwd=folder or self.folder, env=clean_environment(),
             user=self._user.pw_uid if self._user else None,
             group=self._user.pw_gid if self._user else None,
-            extra_groups=[] if self._user else None, **options,
+            extra_groups=[] if self._user else None,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -95,6 +96,15 @@ class Server(PostgresServer):
     def promote(self) -> None:
         """End the recovery, and wait until it has ended."""
         self.ask("select pg_promote(true, 60)", dbname="postgres")
+
+    def cut_off(self) -> None:
+        """Receive nothing any more."""
+        self.ask("alter system set primary_conninfo = ''", dbname="postgres")
+        self.reload()
+        eventually(
+            lambda: self.ask("select count(*) from pg_stat_wal_receiver") == [(0,)],
+            PATIENCE_SECONDS,
+        )
 
     def caught_up_with(self, upstream: Server) -> None:
         """Wait until this standby has replayed what the other server has."""
@@ -209,6 +219,14 @@ def syncing(server: Server, size: int = 5, **more: str) -> Iterator[Sync]:
         yield sync
     finally:
         sync.close()
+
+
+def work(sync: Sync, seconds: float = 4.0) -> None:
+    """Step for a while."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not sync.step():
+            time.sleep(0.005)
 
 
 class Writer(threading.Thread):

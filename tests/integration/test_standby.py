@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from tests.integration.standbys import (
     identity_of,
     prepare,
     syncing,
+    work,
     writing,
 )
 from tests.support import eventually
@@ -32,7 +32,6 @@ from txid_sync.model import Limits
 from txid_sync.sources.postgres_standby import Standby
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 4.0
 
 
 @contextlib.contextmanager
@@ -42,14 +41,6 @@ def pair(**settings: object) -> Iterator[tuple[Server, Server]]:
         prepare(primary)
         with Server(primary, **settings) as standby:
             yield primary, standby
-
-
-def work(sync: Sync, seconds: float = SECONDS) -> None:
-    """Step for a while."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if not sync.step():
-            time.sleep(0.005)
 
 
 def waits(sync: Sync) -> str:
@@ -259,9 +250,7 @@ def test_B06_F08_F12_the_standby_that_had_received_less_is_promoted() -> None:
             work(sync, 1.5)
         finish_prepared(primary)
         heir.caught_up_with(primary)
-        heir.configure(primary_conninfo="")
-        heir.reload()
-        eventually(lambda: not heir.ask("select from pg_stat_wal_receiver"))
+        heir.cut_off()
         for number in range(20):
             primary.ask("update t set n = 1000, who = 'lost' where id = %s", number)
         primary.ask("insert into t values (-1, 0, 'phantom')")

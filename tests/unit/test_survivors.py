@@ -16,9 +16,9 @@ from txid_sync import continuity
 from txid_sync.errors import Discontinuity, PageExpired
 from txid_sync.inflight import Flight, InFlight
 from txid_sync.model import Ack, Document, Page, epoch_of
-from txid_sync.pipeline import Pipeline, _swept
+from txid_sync.pipeline import Pipeline
 from txid_sync.sinks.memory import Fault, MemoryIndex, MemorySink
-from txid_sync.sweep import candidates
+from txid_sync.sweep import candidates, swept
 
 
 class Waited(Future[Ack]):
@@ -198,8 +198,8 @@ def test_F15_a_truncation_in_mid_load_is_swept() -> None:
 def test_a_sweep_does_not_end_a_later_one() -> None:
     """Only the sweep that was asked for last is done when it ends."""
     progress = run(World()).progress.with_document("a", sweep_below=20, sweep_asked=True)
-    assert _swept("a", 10)(progress) == progress
-    assert _swept("a", 20)(progress).documents["a"].sweep_below == 0
+    assert swept("a", 10)(progress) == progress
+    assert swept("a", 20)(progress).documents["a"].sweep_below == 0
 
 
 def test_the_sink_is_complete_up_to_the_beginning_of_a_closed_window() -> None:

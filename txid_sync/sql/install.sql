@@ -327,8 +327,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from (select string_agg(format('old.%I', k), ', ') as old,
                  string_agg(format('new.%I', k), ', ') as new from unnest(entry.key) k) c
    cross join lateral (
-     select format('(row(%s)::pg_catalog.record operator(pg_catalog.*<>) '
-                   'row(%s)::pg_catalog.record)', c.old, c.new) as changed) k
+     select format('(pg_catalog.record_image_ne(row(%s), row(%s)))', c.old, c.new) as changed) k
    cross join lateral (
      select entry.relation, format('txid_sync_%s_%s', entry.id, v.suffix)::name as name,
             v.events, v.argument
