@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import urllib.request
 from typing import Any
 
 import pytest
 
-from tests.integration.cli_place import Place, place
+from tests.integration.cli_place import ROOT, Place, place
+from tests.support import eventually
 from txid_sync.errors import ExitCode
 
 pytestmark = pytest.mark.integration
@@ -203,3 +207,53 @@ def test_explain_tells_a_dead_letter(synced: Place) -> None:
     value = found(synced, code=ExitCode.OK)
     assert kinds(value, "orders") == (0, 0, 0, 0)
     assert value["documents"]["orders"]["dead"] == 5
+
+
+def test_a_killed_verify_goes_on(synced: Place) -> None:
+    """SIGKILL once some of it is noted; the next one goes on, and finds the same."""
+    version = version_of(synced, "orders", "2")
+    write(synced, "orders", "2", {"id": 2, "note": "altered"}, version)
+    environment = {**os.environ, "TXID_SYNC_FAILPOINT": "verify-saved:1"}
+    killed = subprocess.run(
+        synced.command("verify"), cwd=ROOT, env=environment, capture_output=True, check=False,
+        timeout=120,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    done = synced.run("verify", code=ExitCode.NOT_EQUAL)
+    assert "going on with the verification that was broken off" in done.stderr
+    assert "stale, other content than the row (1)" in done.stdout
+    assert "going on" not in synced.run("verify", code=ExitCode.NOT_EQUAL).stderr
+
+
+def test_run_verifies_and_repairs_beside_the_stream(synced: Place) -> None:
+    """Without repair the divergence is told; with it everything is mended while the run goes on."""
+    version = version_of(synced, "orders", "2")
+    write(synced, "orders", "2", {"id": 2, "note": "altered"}, version)
+    write(synced, "orders", "77", {"id": 77}, 1)
+    log = synced.folder / "log"
+    interval = ["-s", "pipeline.verify_interval_seconds=2"]
+
+    def verified() -> dict[str, Any]:
+        value = json.loads(synced.run("status", "--json").stdout)["verified"]
+        return dict(value or {"divergence": -1, "repaired": -1})
+
+    for repair, divergence, repaired in (("false", 2, 0), ("true", 0, 2)):
+        arguments = ["run", *interval, "-s", f"pipeline.verify_repair={repair}"]
+        with log.open("w") as file:
+            process = subprocess.Popen(synced.command(*arguments), cwd=ROOT, stderr=file)
+            try:
+                eventually(lambda n=divergence: verified()["divergence"] == n, 120, 0.5)
+                eventually(lambda n=divergence: f", {n} found to differ" in log.read_text(), 120)
+                if repaired:
+                    eventually(lambda: "77" not in synced.documents("orders"), 60)
+                    assert "2 repaired" in log.read_text()
+            finally:
+                process.send_signal(signal.SIGTERM)
+                code = process.wait(timeout=60)
+        assert code == 0
+        assert "altered" not in log.read_text()
+        assert "Traceback" not in log.read_text()
+    assert synced.documents("orders")["2"]["note"] == "note 2"
+    told = synced.run("status").stdout
+    assert "verified " in told
+    synced.run("uninstall", "--yes")
