@@ -7,8 +7,10 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
+import pytest
 from psycopg2.extensions import make_dsn
 
+from tests.integration.pooler import pooler
 from tests.integration.standbys import (
     DATABASE,
     Server,
@@ -22,6 +24,7 @@ from tests.integration.standbys import (
 from tests.support import eventually
 from txid_sync import schema
 from txid_sync.dev.postgres import remove_shared_memory
+from txid_sync.errors import PreconditionError
 
 
 @contextlib.contextmanager
@@ -265,3 +268,16 @@ def test_B13_a_logical_subscriber_as_the_source() -> None:
             sync.ends_equal(subscriber)
             assert sync.epoch == 1
             subscriber.ask("drop subscription s")
+
+
+def test_a_transaction_pooler_is_refused() -> None:
+    """Where the statements of one connection meet several backends, the run stops and says so."""
+    with single() as server, pooler(server.port) as between, syncing(server) as sync:
+        dsn = server.dsn(DATABASE)
+        pooled = make_dsn(dsn, port=between.port, sslmode="disable", gssencmode="disable")
+        sync.restart(pooled)
+        with pytest.raises(PreconditionError, match="a transaction pooler stands between") as error:
+            sync.ends_equal(server)
+        assert "connect to PostgreSQL itself" in error.value.hint
+        sync.restart(dsn)
+        sync.ends_equal(server)
