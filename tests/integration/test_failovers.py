@@ -7,8 +7,10 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
+import pytest
 from psycopg2.extensions import make_dsn
 
+from tests.integration.pooler import pooler
 from tests.integration.standbys import (
     DATABASE,
     Server,
@@ -22,6 +24,7 @@ from tests.integration.standbys import (
 from tests.support import eventually
 from txid_sync import schema
 from txid_sync.dev.postgres import remove_shared_memory
+from txid_sync.errors import PreconditionError
 
 
 @contextlib.contextmanager
@@ -38,6 +41,12 @@ def both(one: Server, other: Server) -> str:
         host="127.0.0.1,127.0.0.1", port=f"{one.port},{other.port}", dbname=DATABASE,
         user="postgres", target_session_attrs="read-write", connect_timeout=5,
     )  # fmt: skip
+
+
+def freeze(server: Server) -> None:
+    """Let every row be visible, whatever the counter is set to."""
+    for dbname in (DATABASE, "postgres", "template1"):
+        server.ask("vacuum (freeze)", dbname=dbname)
 
 
 def next_txid(server: Server) -> int:
@@ -137,9 +146,7 @@ def test_A19_F10_F11_the_next_txid_is_lowered() -> None:
             server.ask("select txid_current()")
         server.ask("update t set n = 5")
         sync.ends_equal(server)
-        server.ask("vacuum (freeze)")
-        server.ask("vacuum (freeze)", dbname="postgres")
-        server.ask("vacuum (freeze)", dbname="template1")
+        freeze(server)
         high = next_txid(server)
         server.stop()
         server.program("pg_resetwal", "-x", str(high - 200), "-D", str(server.data))
@@ -157,6 +164,7 @@ def test_A19_txids_above_32_bits() -> None:
     without need."""
     with single() as server, syncing(server) as sync:
         sync.ends_equal(server)
+        freeze(server)
         server.stop()
         with (server.data / "pg_xact" / "0FFF").open("wb") as file:
             file.write(bytes(256 * 1024))
@@ -260,3 +268,16 @@ def test_B13_a_logical_subscriber_as_the_source() -> None:
             sync.ends_equal(subscriber)
             assert sync.epoch == 1
             subscriber.ask("drop subscription s")
+
+
+def test_a_transaction_pooler_is_refused() -> None:
+    """Where the statements of one connection meet several backends, the run stops and says so."""
+    with single() as server, pooler(server.port) as between, syncing(server) as sync:
+        dsn = server.dsn(DATABASE)
+        pooled = make_dsn(dsn, port=between.port, sslmode="disable", gssencmode="disable")
+        sync.restart(pooled)
+        with pytest.raises(PreconditionError, match="a transaction pooler stands between") as error:
+            sync.ends_equal(server)
+        assert "connect to PostgreSQL itself" in error.value.hint
+        sync.restart(dsn)
+        sync.ends_equal(server)

@@ -94,6 +94,7 @@ class Primary:
 
     def identity_of(self, row: Mapping[str, Any]) -> dict[str, str]:
         """The same, as a statement has told it beside other things."""
+        self._session.check_backend(row["pid"])
         return {name: row[name] for name in ("system_identifier", "timeline", "database_oid")}
 
     def is_behind(self, cursor: Cursor, row: Mapping[str, Any]) -> bool:  # noqa: ARG002

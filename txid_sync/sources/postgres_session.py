@@ -47,6 +47,7 @@ class Session:
         self.generation = 0
         self.version = 0
         self.in_recovery = False
+        self.pid = ""
 
     @property
     def connected(self) -> bool:
@@ -79,6 +80,7 @@ class Session:
                 f"the server has version {server['version']}, needed is PostgreSQL 13 or later"
             )
         self.version, self.in_recovery = server["version"], server["in_recovery"]
+        self.pid = str(server["pid"])
         self.run(QUERIES["pin"], {"statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"})
 
     def close(self) -> None:
@@ -146,6 +148,15 @@ class Session:
                 name: value.decode() if isinstance(value, bytes) and name != "body" else value
                 for name, value in row.items()
             }
+
+    def check_backend(self, pid: str) -> None:
+        """Raise PreconditionError if another backend answered than the one that was pinned."""
+        if pid != self.pid:
+            raise PreconditionError(
+                "the statements of one connection are answered by several backends of PostgreSQL:"
+                " a transaction pooler stands between",
+                "connect to PostgreSQL itself, or to a pool in session mode",
+            )
 
     def drop_if_broken(self) -> None:
         """Let go of a connection that the server has ended."""
