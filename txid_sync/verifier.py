@@ -190,8 +190,7 @@ class Verifier:
         """Stored progress, if it lets this document be verified; else the hindrance is noted."""
         stored = self._store.load(self._name)
         self.seen = progress = stored[0] if stored else None
-        uuid = self._sink.adopt(list(self._documents.values())).get(document.name, "")
-        self._hindered(verify.hindrance(progress, document, uuid))
+        self._hindered(verify.hindrance(progress, document, None))
         return None if self.hindrance else progress
 
     def _hindered(self, reason: str) -> float:

@@ -155,8 +155,11 @@ def same(row: bytes | None, held: Held | None) -> bool:
 # -- when nothing can be settled -------------------------------------------------------------
 
 
-def hindrance(progress: Progress | None, document: Document, index_uuid: str) -> str:
-    """Why nothing can be settled of a document now, by progress and index; "" if nothing is."""
+def hindrance(progress: Progress | None, document: Document, index_uuid: str | None) -> str:
+    """Why nothing can be settled of a document now, by progress and index; "" if nothing hinders.
+
+    `index_uuid` "" means that there is no index, None that it was not looked at.
+    """
     name = document.name
     entry = progress.documents.get(name) if progress else None
     if entry is None:
@@ -165,9 +168,9 @@ def hindrance(progress: Progress | None, document: Document, index_uuid: str) ->
         return f"{name} has another definition than the one that was synced"
     if entry.load or entry.sweep_below:
         return f"the {'load' if entry.load else 'sweep'} of {name} is not finished"
-    if not index_uuid:
-        return f"the index {name} is gone"
-    if entry.index_uuid != index_uuid:
+    if index_uuid == "":
+        return f"index {name} is gone"
+    if index_uuid is not None and entry.index_uuid != index_uuid:
         return f"{name} has another index than the one that was filled"
     return ""
 

@@ -242,3 +242,22 @@ def test_planted_differences_are_found_beside_writers(stress: Stress, seed: int)
     assert stress.verified().left == 0
     row = stress.server.request("GET", f"/{items}/_doc/1003")["_source"]
     assert row == {"id": 1003, "v": "unseen", "n": 1}
+
+
+def test_large_rows_and_refused_ids(stress: Stress) -> None:
+    """Rows of 8 MB are compared in bounded pages; an id that is too long is dead, and no ghost."""
+    stress.world.run(
+        "insert into public.lines select repeat('x', 8), 1000 + i, repeat('y', 8000000)"
+        " from generate_series(1, 4) i"
+    )
+    stress.world.run("insert into public.lines values (repeat('z', 600), 1, 'long')")
+    pipeline = stress.start()
+    eventually(lambda: pipeline.status().lag_transactions == 0, 120)
+    lines = stress.documents[1].name
+    stress.plant(lines, "xxxxxxxx,1002", {"v": "n" * 8_000_000}, stress.version(
+        lines, "xxxxxxxx,1002"))  # fmt: skip
+    found = stress.verified(repair=True).findings[lines]
+    assert (found.missing, found.stale, found.ghosts, found.dead) == (0, 1, 0, 1)
+    assert found.repaired == 1
+    found = stress.verified().findings[lines]
+    assert (found.rows, found.documents, found.differences) == (305, 304, 0)

@@ -226,7 +226,7 @@ def _another_index(world: World) -> None:
         (_another_server, "another server"),
         (_went_back, "went back"),
         (_pruned, "pruned"),
-        (_another_index, "the index a is gone"),
+        (_another_index, "index a is gone"),
     ],
 )
 def test_nothing_is_settled_that_progress_does_not_speak_of(change: Plant, why: str) -> None:

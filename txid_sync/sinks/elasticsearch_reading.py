@@ -18,6 +18,7 @@ from txid_sync.errors import Discontinuity, PreconditionError, SinkUnavailable
 from txid_sync.model import Held
 from txid_sync.sinks.elasticsearch_http import Answer, Http, quoted
 
+MAX_LISTED = 5000  # an index gives 10,000 at once unless set otherwise
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -103,6 +104,7 @@ def listing(
             return (), ""
         place = f"0/{hits[0]['_seq_no']}"
     first, last = (int(number) for number in place.split("/"))
+    limit = min(limit, MAX_LISTED)
     while True:
         query = {
             "size": limit, "_source": False, "version": True, "seq_no_primary_term": True,
