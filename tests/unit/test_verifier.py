@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from tests.unit import verifying
-from tests.unit.pipelines import OPTIONS, Died, World, changing, drain, run
-from tests.unit.verifying import QUICK, REPAIR, verified, verifier_of
+from tests.unit.pipelines import Died, World, changing, drain, run
+from tests.unit.verifying import COMPLETE, QUICK, REPAIR, filled, verified, verifier_of
 from txid_sync import verify
 from txid_sync.errors import SourceUnavailable
 from txid_sync.model import MAX_ID_BYTES, DeadLetter, Held
@@ -17,18 +17,6 @@ from txid_sync.sinks.memory import MemorySink
 from txid_sync.verify_state import Pass
 
 Plant = Callable[[World], None]
-COMPLETE = replace(OPTIONS, brake_off=True)
-
-
-def filled() -> World:
-    """Both tables filled and synced."""
-    world = World(options=COMPLETE)
-    world.write("a", *range(7))
-    world.write("b", *range(4))
-    run(world)
-    return world
-
-
 def counts(result: Pass) -> dict[str, tuple[int, int, int]]:
     """Missing, stale and ghosts of each document."""
     return {f.document: (f.missing, f.stale, f.ghosts) for f in result.findings.values()}
@@ -348,66 +336,6 @@ def test_hot_keys_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> Non
         world.now_seconds += pause
     assert most <= 4 + QUICK.limits.documents
     assert verifier.pass_.unsettled == 30
-
-
-READINGS = ("store.load", "sink.letters", "sink.fetch", "sink.adopt", "source.lookup", "source.log")
-
-
-@dataclass
-class Before:
-    """A call before which, at its `last` time, something happens."""
-
-    real: Callable[..., object]
-    last: int
-    happen: Callable[[], None]
-    calls: int = 0
-
-    def __call__(self, *arguments: object) -> object:
-        """The call."""
-        self.calls += 1
-        if self.calls == self.last:
-            self.happen()
-        return self.real(*arguments)
-
-
-@pytest.mark.parametrize("reading", READINGS)
-@pytest.mark.parametrize("happens", ["write", "delete", "write, not read"])
-def test_whatever_happens_between_two_readings(reading: str, happens: str) -> None:
-    """A suspect changes, and the pipeline writes it, just before any of the readings: no alarm."""
-    for number in range(1, 40):
-        if _happens_before(reading, happens, number):
-            return
-    raise AssertionError("the pass does not end")
-
-
-def _happens_before(reading: str, happens: str, number: int) -> bool:
-    """One pass with something before the reading's call of this number; True if it has no such."""
-    world = filled()
-    pipeline = world.pipeline()
-    pipeline.start()
-    drain(pipeline)
-    world.write("a", 3, value="a suspect")
-
-    def happen() -> None:
-        if happens == "delete":
-            world.delete("a", 3)
-        else:
-            world.write("a", 3, value="meanwhile")
-        if happens != "write, not read":
-            drain(pipeline)
-
-    verifier = verifier_of(world)
-    part, _, method = reading.partition(".")
-    owner = getattr(verifier, f"_{part}")
-    call = Before(getattr(owner, method), number, happen)
-    setattr(owner, method, call)
-    try:
-        while verifier.step() is not None:
-            world.now_seconds += 0.1
-    finally:
-        delattr(owner, method)
-    assert verifier.pass_.left == 0, (reading, happens, number)
-    return call.calls < number
 
 
 def test_a_log_too_long_to_look_through_settles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
