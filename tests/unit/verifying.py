@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from tests.unit.pipelines import A, B, World
+from tests.unit.pipelines import OPTIONS, A, B, World, run
 from txid_sync.errors import Unavailable
 from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.model import Document, Limits, version_of
@@ -16,6 +17,21 @@ QUICK = VerifyOptions(Limits(documents=3), settle_seconds=1.0, save_seconds=0.0)
 REPAIR = VerifyOptions(
     Limits(documents=3), settle_seconds=1.0, save_seconds=0.0, repair=True
 )
+COMPLETE = replace(OPTIONS, brake_off=True)
+
+
+def filled() -> World:
+    """Both tables filled and synced."""
+    world = World(options=COMPLETE)
+    world.write("a", *range(7))
+    world.write("b", *range(4))
+    run(world)
+    return world
+
+
+def counts(result: Pass) -> dict[str, tuple[int, int, int]]:
+    """Missing, stale and ghosts of each document."""
+    return {f.document: (f.missing, f.stale, f.ghosts) for f in result.findings.values()}
 
 
 def verifier_of(
