@@ -19,11 +19,12 @@ order, each part read after the one before:
 
 Let C be the changes of a key that are visible in (5).  If (5) has no entry of the key, all of C are
 in `done`, so for each there was a page, acknowledged before (1), whose snapshot sees it.
-Snapshots of one primary are ordered: the latest of those pages sees all of C.  It was read before
-(4), and (4) before (5), so both see C and nothing else of this key: the row of (4) is the row of
-that page.  The document of (3) was written by that page or by one with a newer snapshot, which was
-read before (4) too and so shows the same.  Hence document (3) = row (4), or a dead letter (2) was
-kept for it: **any other difference is real**.  If (5) has an entry, nothing is said: try later.
+Snapshots of one primary are ordered: the latest of those pages sees all of C.  Whatever is read
+from there to (5) sees C, and nothing else of this key: so the row of (4) is the row of that page,
+and so is the document of (3), whether that page wrote it or a newer one.  Hence document (3) =
+row (4), or a dead letter (2) was kept for it: **any other difference is real**.  If (5) has an
+entry, nothing is said: try later.  What matters is that (1) comes first and (5) last, on the
+connection of (4); and (2) before (3), for a letter goes when its document is written.
 
 The proof needs the log, and a complete load under it.  It says nothing while P is not stored or
 has a load or a sweep to do for the document; while source, index, definition or table are not

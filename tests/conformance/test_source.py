@@ -344,9 +344,10 @@ def test_the_log_shows_what_was_open_when_the_cursor_began(world: World) -> None
     source = world.source()
     transaction = world.begin()
     transaction.put("one", [("1",)], "a")
-    cursor, _ = source.begin()
     put(world, "one", [("2",)], "a")
-    assert source.log("one", ["1"], cursor.done, 100).entries == ()
+    cursor, _ = source.begin()
+    assert cursor.done.xip
+    assert source.log("one", ["1", "2"], cursor.done, 100).entries == ()
     transaction.commit()
     (entry,) = source.log("one", ["1"], cursor.done, 100).entries
     assert not cursor.done.finished(entry.txid)

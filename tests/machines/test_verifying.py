@@ -15,7 +15,7 @@ from tests.machines.test_pipeline import PipelineMachine, tables
 from tests.machines.verifying import KINDS
 from txid_sync import verify
 from txid_sync.errors import TxidSyncError
-from txid_sync.model import Document, Held, LogView
+from txid_sync.model import Document, Held
 from txid_sync.verifier import Verifier
 from txid_sync.verify import Evidence
 
@@ -57,17 +57,6 @@ class AsksNoLog(Verifier):
         return replace(found, view=replace(found.view, entries=(), complete=True))
 
 
-class OverlooksTruncations(Verifier):
-    """Looks for the keys of its suspects only."""
-
-    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
-        found = super()._evidence(document, ids)
-        if found is None:
-            return None
-        entries = tuple(entry for entry in found.view.entries if entry.id is not None)
-        return replace(found, view=replace(found.view, entries=entries))
-
-
 class SettlesDuringLoads(Verifier):
     """Takes stored progress for complete whatever there is to be done."""
 
@@ -101,23 +90,6 @@ class _Pretending:
         return self._stored
 
 
-class TrustsWhatIsPruned(Verifier):
-    """Does not look at the pruned mark."""
-
-    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
-        source = self._source
-        real = source.log
-
-        def log(*arguments: object) -> LogView:
-            return replace(real(*arguments), pruned_txid=None)  # type: ignore[arg-type]
-
-        source.log = log  # type: ignore[method-assign]
-        try:
-            return super()._evidence(document, ids)
-        finally:
-            source.log = real  # type: ignore[method-assign]
-
-
 class ReadsOnlyVersions(Verifier):
     """Misses contents: a document of any version stands for its row."""
 
@@ -142,10 +114,7 @@ class RepairsUnderItsOwnVersion(Verifier):
         return super()._repair(document, ids, replace(evidence, held=held))
 
 
-BROKEN = (
-    AsksNoLog, OverlooksTruncations, SettlesDuringLoads, TrustsWhatIsPruned, ReadsOnlyVersions,
-    RepairsUnderItsOwnVersion,
-)  # fmt: skip
+BROKEN = (AsksNoLog, SettlesDuringLoads, ReadsOnlyVersions, RepairsUnderItsOwnVersion)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -13,11 +13,11 @@ from txid_sync.sources.memory import MemorySource
 from txid_sync.verifier import Verifier, VerifyOptions
 from txid_sync.verify_state import Pass
 
-COMPLETE = replace(OPTIONS, brake_off=True)
 QUICK = VerifyOptions(Limits(documents=3), settle_seconds=1.0, save_seconds=0.0)
 REPAIR = VerifyOptions(
     Limits(documents=3), settle_seconds=1.0, save_seconds=0.0, repair=True
 )
+COMPLETE = replace(OPTIONS, brake_off=True)
 
 
 def filled() -> World:
@@ -27,6 +27,11 @@ def filled() -> World:
     world.write("b", *range(4))
     run(world)
     return world
+
+
+def counts(result: Pass) -> dict[str, tuple[int, int, int]]:
+    """Missing, stale and ghosts of each document."""
+    return {f.document: (f.missing, f.stale, f.ghosts) for f in result.findings.values()}
 
 
 def verifier_of(
