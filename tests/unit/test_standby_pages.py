@@ -42,15 +42,16 @@ class Answer(Future[Ack]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The same, for an answer that is thrown away."""
         if not self.done():
-            self.sink.answer(self)
+            self.sink.answer(self, Fault.REFUSED if self.sink.loses else None)
         return super().exception(timeout)
 
 
 class SlowSink(MemorySink):
     """Answers as late as possible, and notes what is under way together."""
 
-    def __init__(self, retried: int = 0) -> None:
+    def __init__(self, retried: int = 0, loses: bool = False) -> None:
         super().__init__()
+        self.loses = loses
         self.under_way: list[Answer] = []
         self.most = self.equal = 0
         self.retried = retried
@@ -63,11 +64,12 @@ class SlowSink(MemorySink):
         self.most = max(self.most, len(self.under_way))
         return answer
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer, fault: Fault | None = None) -> None:
         """Apply and answer; the first few are said to have been sent twice."""
         self.under_way.remove(answer)
         self.retried -= 1
-        self._faults = lambda _: Fault.RETRIED if self.retried >= 0 else None
+        fault = fault or (Fault.RETRIED if self.retried >= 0 else None)
+        self._faults = lambda _: fault
         self._answer(answer.page, answer)
 
 
@@ -114,6 +116,26 @@ def test_pages_of_equal_versions_go_in_turn(source: type[MemorySource], retried:
     assert world.index("a") == world.table("a")
     assert (sink.equal == 0) == (source is InexactSource)
     assert sink.most > 1 or source is InexactSource
+
+
+def test_a_page_that_waited_is_not_sent_after_what_is_read_again() -> None:
+    """While a page waits for its turn, an older answer makes all that follows be read again: the
+    page is dropped too, or progress would pass over what was thrown away."""
+    world, sink = World(), SlowSink()
+    world.sink = sink
+    pipeline = pipeline_of(world, InexactSource(world.database, [A]))
+    pipeline.start()
+    drain(pipeline)
+    world.write("a", *range(10))
+    pipeline.step()
+    world.write("b", 1)
+    pipeline.step()
+    assert len({answer.page.version for answer in sink.under_way}) == 2
+    sink.retried, sink.loses = 1, True
+    pipeline.step()
+    sink.loses = False
+    drain(pipeline)
+    assert world.index("a") == world.table("a")
 
 
 def test_the_place_is_kept_and_handed_to_the_next_process() -> None:
