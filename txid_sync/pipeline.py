@@ -74,7 +74,6 @@ class Pipeline:
         self._load_after: dict[str, tuple[str, ...] | None] = {}
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
-        self._rewinds = 0
         self._clock = self._complete_clock = 0
         self.divergence: int | None = None
 
@@ -303,10 +302,10 @@ class Pipeline:
 
     def _is_alone(self, page: Page) -> bool:
         """Rule 7: wait until nothing of this version is under way.  False: it is read again."""
-        rewinds = self._rewinds
         while not page.exact and self._flights.newest_version >= page.version:
-            self._collect(wait=True)
-        return rewinds == self._rewinds
+            if not self._collect(wait=True):
+                return False
+        return True
 
     def _wait_for_gate(self, page: Page) -> None:
         """Rule 1."""
@@ -316,8 +315,12 @@ class Pipeline:
                 raise PageExpired("the source did not flush its WAL in time")
             time.sleep(GATE_POLL_SECONDS)
 
-    def _collect(self, wait: bool) -> None:
-        """Move progress over the answers that have come; with `wait` at least over the oldest."""
+    def _collect(self, wait: bool) -> bool:
+        """Move progress over the answers that have come; with `wait` at least over the oldest.
+
+        False: what was sent after one of them is read again (rule 4).
+        """
+        clean = True
         while (flight := self._flights.head) and (wait or flight.answer.done()):
             wait = False
             ack = flight.answer.result()
@@ -327,8 +330,10 @@ class Pipeline:
             if ack.retried:  # rule 4
                 self._rewind()
                 self._flights.slow_down()
+                clean = False
             else:
                 self._flights.speed_up()
+        return clean
 
     def _check_version(self, held: int) -> None:
         """Raise if the sink holds a version that can not have come from this source yet."""
@@ -350,7 +355,6 @@ class Pipeline:
 
     def _rewind(self) -> None:
         """Read on from progress: whatever is under way is waited for and not counted."""
-        self._rewinds += 1
         self._flights.abandon()
         self._read_cursor = self.progress.cursor
         self._load_after = {}

@@ -116,6 +116,7 @@ def age_progress(world: World) -> None:
     text, fence = stored["main"]
     value = json.loads(text)
     value.pop("acknowledged", None)
+    value.pop("place", None)
     stored["main"] = (json.dumps({**value, "format": 1}), fence)
 
 

@@ -16,9 +16,10 @@ class MovesWhenSent(Pipeline):
 
     def _send(
         self, page: Page, effect: Effect, complete_clock: int = 0, closes: bool = False
-    ) -> None:
-        super()._send(page, lambda progress: progress, complete_clock, closes)
+    ) -> bool:
+        sent = super()._send(page, lambda progress: progress, complete_clock, closes)
         self._keeper.apply(effect, page, 0)
+        return sent
 
 
 class MovesToTheLastSent(Pipeline):

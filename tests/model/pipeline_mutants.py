@@ -32,9 +32,10 @@ def saved_before_the_ack() -> Patch:
     """Progress moves when a page is sent."""
     real = Pipeline._send
 
-    def send(self: Pipeline, page: Page, effect: Any, *rest: Any) -> None:
-        real(self, page, _keep_nothing, *rest)
+    def send(self: Pipeline, page: Page, effect: Any, *rest: Any) -> bool:
+        sent = real(self, page, _keep_nothing, *rest)
         self._keeper.apply(effect, page, 0)
+        return sent
 
     return _swap(Pipeline, "_send", send)
 
