@@ -221,12 +221,13 @@ def syncing(server: Server, size: int = 5, **more: str) -> Iterator[Sync]:
         sync.close()
 
 
-def work(sync: Sync, seconds: float = 4.0) -> None:
-    """Step for a while."""
+def work(sync: Sync, seconds: float) -> bool:
+    """Step for a while; always False."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if not sync.step():
             time.sleep(0.005)
+    return False
 
 
 class Writer(threading.Thread):

@@ -91,12 +91,13 @@ def test_F07_what_a_standby_hides_is_waited_for() -> None:
 
 
 def test_F07_writers_beside_a_polled_standby() -> None:
-    """Long transactions, savepoints, rollbacks, two-phase commits: the ends are equal, versions
-    never fall, and no idle poll takes a txid on the primary."""
+    """Long transactions, savepoints, rollbacks, two-phase commits: the ends are equal, and nothing
+    had to be written again."""
     with pair() as (primary, standby), syncing(standby, size=3) as sync:
         with writing(primary) as writers:
-            work(sync)
-        assert all(writer.committed > 5 for writer in writers)
+            eventually(
+                lambda: work(sync, 1.0) or all(w.committed > 5 for w in writers), PATIENCE_SECONDS
+            )
         standby.caught_up_with(primary)
         sync.ends_equal(primary)
         assert sync.epoch == 1

@@ -149,7 +149,7 @@ def _decisive(fields_of: dict[str, Any], now: float) -> list[object]:
 def progress_key(progress: Progress) -> tuple[object, ...]:
     """Progress without its counts, hashable."""
     return (
-        progress.cursor, progress.epoch, progress.highest_version,
+        progress.cursor, progress.epoch, progress.highest_version, progress.place,
         *sorted(progress.identity.items()), *sorted(progress.documents.items()),
     )  # fmt: skip
 
