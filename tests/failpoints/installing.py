@@ -209,3 +209,11 @@ class Deleting(ProgressStore):
     def delete(self, pipeline: str) -> None:
         """An effect."""
         self._effects.happen("delete progress", self._real.delete, pipeline)
+
+    def note(self, pipeline: str, name: str, text: str) -> None:
+        """As it is."""
+        self._real.note(pipeline, name, text)
+
+    def recall(self, pipeline: str, name: str) -> str:
+        """As it is."""
+        return self._real.recall(pipeline, name)

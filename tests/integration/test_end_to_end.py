@@ -325,6 +325,7 @@ def test_once_ends_although_writes_go_on(place: Place) -> None:
         while not stop.is_set():
             execute(writer, "update public.t set v = v || 'y' where id % 10 = 1")
             writer.commit()
+            stop.wait(0.01)  # pages are tiny: without a pause the first window would be huge
 
     thread = threading.Thread(target=write)
     thread.start()

@@ -75,16 +75,27 @@ def demo(database: Database) -> str:
     return database.dsn
 
 
+WRITTEN = "select relname::text from pg_stat_user_tables where n_tup_ins > 0 and n_tup_upd > 0"
+
+
+def column(dsn: str, query: str) -> list[str]:
+    """The first column of what a query finds."""
+    return [str(row[0]) for row in ask(dsn, query)]
+
+
 def test_A18_a_run_writes_all_tables_and_leaves_nothing_open(demo: str, seed: int) -> None:
     """All tables and partitions get rows, moves and rollbacks happen, no 2PC is left."""
-    told = run(demo, "12", "--seconds", "8", "--seed", str(seed), "--max-sleep-seconds", "1")
+    told = run(demo, "12", "--seconds", "15", "--seed", str(seed), "--max-sleep-seconds", "1")
     assert told["transactions"] > 100
     assert told["rollbacks"] > 0
     assert prepared(demo) == 0
-    for table in (*DEMO_TABLES, "measurements_old", "measurements_new", "measurements_rest"):
-        ((rows, versions),) = ask(demo, f"select count(*), coalesce(max(version), 0) from {table}")
-        assert 0 < int(str(rows)) <= 25_000, table
-        assert int(str(versions)) > 1, table
+    partitions = {"measurements_old", "measurements_new", "measurements_rest"}
+    # A truncation may have emptied any table in the end, so the statistics are asked.
+    written = {*DEMO_TABLES, *partitions} - {"measurements"}
+    eventually(lambda: written <= set(column(demo, WRITTEN)), 20)
+    for table in DEMO_TABLES:
+        ((rows,),) = ask(demo, f"select count(*) from {table}")
+        assert int(str(rows)) <= 25_000, table
     ((logged,),) = ask(demo, "select count(*) from txid_sync.log_1")
     assert int(str(logged)) > 0
 
