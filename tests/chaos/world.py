@@ -11,7 +11,6 @@ import threading
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from psycopg2.extensions import make_dsn
@@ -20,6 +19,7 @@ from tests.faults.http_proxy import HttpProxy
 from tests.faults.proxy import PostgresProxy
 from txid_sync.dev.elasticsearch import ElasticsearchServer
 from txid_sync.dev.postgres import PostgresServer
+from txid_sync.dev.server import Closing
 from txid_sync.dev.supervise import Supervised
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ NARROW = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 4,
           "http.max_content_length": "1mb"}  # fmt: skip
 
 
-class World:
+class World(Closing):
     """All that takes part in a run; as a context manager it comes and goes."""
 
     def __init__(self, seed: int, folder: Path) -> None:
@@ -72,12 +72,8 @@ class World:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End everything."""
         self._stack.close()
 
     # -- actors -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 from urllib.error import HTTPError
 
@@ -13,8 +13,10 @@ from psycopg2 import extensions
 
 from tests.faults.http_proxy import HttpProxy
 from tests.faults.proxy import PostgresProxy
-from tests.integration.streams import World
+from tests.integration.streams import World, world_of
+from tests.support import Database
 from txid_sync.daemon import Daemon, DaemonOptions
+from txid_sync.dev import PostgresServer
 from txid_sync.model import Document, Limits
 from txid_sync.pipeline import Pipeline, PipelineOptions
 from txid_sync.progress.elasticsearch import ElasticsearchProgress
@@ -144,9 +146,22 @@ class Place:
         wanted = {id: json.loads(text) for id, text in rows if id not in without}
         assert self.index() == wanted
 
+    def reconnect(self) -> None:
+        """After a restart of PostgreSQL: the test's own connection."""
+        self.world.admin = self.world.database.connect()
+
     def close(self) -> None:
         """Let go of everything."""
         self._stack.close()
+
+
+@contextmanager
+def own_server(search: Any, prefix: str) -> Iterator[tuple[PostgresServer, Place]]:
+    """A place on a PostgreSQL of its own, which may be stopped."""
+    with PostgresServer() as server:
+        database = Database("own", server.createdb("own"))
+        with world_of(database) as world, closing(Place(world, search, prefix)) as place:
+            yield server, place
 
 
 @contextmanager

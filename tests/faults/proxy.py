@@ -11,12 +11,12 @@ import contextlib
 import random
 import socket
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from txid_sync.dev.server import Closing
 
 PASS = "pass"  # nothing happens to it; counts requests
 CUT_REQUEST = "cut-request"  # `bytes` of the request are passed on, then the connection is cut
@@ -56,7 +56,7 @@ class Wire:
             end.close()
 
 
-class Proxy(ABC):
+class Proxy(Closing):
     """Listens on `port` of this machine from construction until `close`."""
 
     def __init__(self, server_port: int, port: int = 0) -> None:
@@ -73,17 +73,6 @@ class Proxy(ABC):
         self.port = port
         self._listener: socket.socket | None = None
         self.listen()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -224,9 +213,9 @@ class PostgresProxy(Proxy):
         threading.Thread(target=self._answers, args=(wire,), daemon=True).start()
         typed = False
         while True:
-            head = _exactly(wire.client, 5 if typed else 4)
+            head = exactly(wire.client, 5 if typed else 4)
             length = int.from_bytes(head[-4:], "big") - 4
-            message = head + _exactly(wire.client, length)
+            message = head + exactly(wire.client, length)
             # Until the version 3.0 comes, the client asks for encryption, in the same shape.
             typed = typed or message[4:8] == b"\x00\x03\x00\x00"
             fault = self.strike(wire, message)
@@ -251,7 +240,7 @@ class PostgresProxy(Proxy):
             wire.close()
 
 
-def _exactly(end: socket.socket, count: int) -> bytes:
+def exactly(end: socket.socket, count: int) -> bytes:
     """So many bytes; raises EOFError if they do not come."""
     data = b""
     while len(data) < count:

@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from tests.faults.place import Place, hurry
+from tests.faults.place import Place, hurry, own_server
 from tests.integration.streams import world_of
 from tests.support import Database, eventually
 from txid_sync.dev import ElasticsearchServer, PostgresServer
@@ -36,28 +36,23 @@ def test_A17_postgres_has_no_room(
 ) -> None:
     """A write that finds no room fails with its log row: nothing is wrong; what fits flows on."""
     hurry(monkeypatch)
-    with PostgresServer() as server:
-        database = Database("full", server.createdb("full"))
-        with (
-            world_of(database) as world,
-            closing(Place(world, elasticsearch_server, index_prefix)) as place,
-            place.running(size=500),
-        ):
-            place.fill(1000)
-            eventually(place.equal, 60)
-            world.run("alter table public.t alter column v set storage plain")
-            restart(server, ROOM_BYTES)
-            with closing(database.connect()) as writer:
-                with pytest.raises(psycopg2.Error, match=r"could not (extend|write)"):
-                    fill(writer)
-                with writer.cursor() as cursor:
-                    cursor.execute("delete from public.t where id < 100")
-            world.admin = database.connect()
-            eventually(place.equal, 60)
-            restart(server)
-            world.admin = database.connect()
-            world.run("update public.t set v = 'afterwards'")
-            eventually(place.equal, 60)
+    own = own_server(elasticsearch_server, index_prefix)
+    with own as (server, place), place.running(size=500):
+        place.fill(1000)
+        eventually(place.equal, 60)
+        place.world.run("alter table public.t alter column v set storage plain")
+        restart(server, ROOM_BYTES)
+        with closing(place.world.database.connect()) as writer:
+            with pytest.raises(psycopg2.Error, match=r"could not (extend|write)"):
+                fill(writer)
+            with writer.cursor() as cursor:
+                cursor.execute("delete from public.t where id < 100")
+        place.reconnect()
+        eventually(place.equal, 60)
+        restart(server)
+        place.reconnect()
+        place.world.run("update public.t set v = 'afterwards'")
+        eventually(place.equal, 60)
 
 
 def fill(writer: psycopg2.extensions.connection) -> None:

@@ -8,24 +8,21 @@ from typing import Any
 
 import pytest
 
-from tests.faults.place import Place, hurry
+from tests.faults.place import Place, hurry, own_server
+from tests.integration.narrow import NARROW
 from tests.integration.streams import world_of
-from tests.support import Database, eventually
-from txid_sync.dev import ElasticsearchServer, PostgresServer
+from tests.support import eventually
+from txid_sync.dev import ElasticsearchServer
 
 ROWS = 200
-NARROW = {
-    "thread_pool.write.size": 1,
-    "thread_pool.write.queue_size": 1,
-    "indexing_pressure.memory.limit": "100kb",
-    "http.max_content_length": "1mb",
-}
+# Less memory for requests than one page takes.
+NARROWER = {**NARROW, "indexing_pressure.memory.limit": "100kb"}
 
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[ElasticsearchServer]:
     """A node of our own with short queues and low limits; it may be killed."""
-    with ElasticsearchServer(settings=NARROW) as server:
+    with ElasticsearchServer(settings=NARROWER) as server:
         yield server
 
 
@@ -167,23 +164,15 @@ def test_A17_postgres_stops_at_once_in_the_middle(
 ) -> None:
     """Immediate stops of PostgreSQL between page and gate, and while idle: equal afterwards."""
     hurry(monkeypatch)
-    with PostgresServer() as server:
-        database = Database("own", server.createdb("own"))
-        with (
-            world_of(database) as world,
-            closing(Place(world, elasticsearch_server, index_prefix)) as place,
-            place.running(),
-        ):
-            for n in range(3):
-                place.fill(ROWS) if n == 0 else place.change()
-                fault = place.postgres.arm("pass", b"pg_current_wal_flush_lsn")
-                place.world.run("update public.t set v = %s where id %% 2 = 0", str(n))
-                eventually(fault.struck.is_set, 60)
-                server.stop("immediate")
-                eventually(lambda: "PostgreSQL" in caplog.text, 60)
-                caplog.clear()
-                server.start()
-                world.admin = database.connect()
-                eventually(place.equal, 60)
-
-
+    with own_server(elasticsearch_server, index_prefix) as (server, place), place.running():
+        for n in range(3):
+            place.fill(ROWS) if n == 0 else place.change()
+            fault = place.postgres.arm("pass", b"pg_current_wal_flush_lsn")
+            place.world.run("update public.t set v = %s where id %% 2 = 0", str(n))
+            eventually(fault.struck.is_set, 60)
+            server.stop("immediate")
+            eventually(lambda: "PostgreSQL" in caplog.text, 60)
+            caplog.clear()
+            server.start()
+            place.reconnect()
+            eventually(place.equal, 60)

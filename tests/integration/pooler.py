@@ -9,23 +9,15 @@ import struct
 import threading
 from collections.abc import Iterator
 
+from tests.faults.proxy import exactly
+
 BACKENDS = 3
-
-
-def _exactly(wire: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        part = wire.recv(count - len(data))
-        if not part:
-            raise ConnectionError
-        data += part
-    return data
 
 
 def _message(wire: socket.socket) -> bytes:
     """One message of the protocol: its type, its length, its body."""
-    head = _exactly(wire, 5)
-    return head + _exactly(wire, struct.unpack("!I", head[1:])[0] - 4)
+    head = exactly(wire, 5)
+    return head + exactly(wire, struct.unpack("!I", head[1:])[0] - 4)
 
 
 def _until_ready(wire: socket.socket) -> bytes:
@@ -71,8 +63,8 @@ class Pooler:
     def _serve(self, client: socket.socket) -> None:
         choose = random.Random(1)
         with contextlib.suppress(OSError):
-            length = _exactly(client, 4)
-            startup = length + _exactly(client, struct.unpack("!I", length)[0] - 4)
+            length = exactly(client, 4)
+            startup = length + exactly(client, struct.unpack("!I", length)[0] - 4)
             backends, hello = [], b""
             for _ in range(BACKENDS):
                 backend = socket.create_connection(("127.0.0.1", self._backend_port))

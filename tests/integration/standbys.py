@@ -127,6 +127,15 @@ def prepare(server: Server, rows: int = ROWS) -> None:
         cursor.execute("insert into t select n, 0, '' from generate_series(1, %s) n", (rows,))
 
 
+@contextlib.contextmanager
+def pair(**settings: object) -> Iterator[tuple[Server, Server]]:
+    """A primary with the table, and its standby."""
+    with Server() as primary:
+        prepare(primary)
+        with Server(primary, **settings) as standby:
+            yield primary, standby
+
+
 class Sync:
     """A syncer over a sink and progress that outlive it."""
 

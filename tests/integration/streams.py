@@ -134,3 +134,13 @@ def execute(connection: Connection, statement: str, *parameters: Any) -> None:
     """Run a statement inside the connection's open transaction."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
+
+
+@contextmanager
+def two_tables(database: Any) -> Iterator[World]:
+    """A world with two tracked tables public.t and public.u, of a number as key and another."""
+    with world_of(database) as world:
+        for name in ("t", "u"):
+            world.run(f"create table public.{name} (id int primary key, v int)")
+            world.track(f"public.{name}")
+        yield world

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 from psycopg2 import errors as pg
 
 from tests.integration.capture import keys, log_of, watch
-from tests.integration.streams import Connection, World, execute, world_of
+from tests.integration.roles import connect, role, roles_of
+from tests.integration.streams import World, execute, world_of
 from txid_sync import schema
 from txid_sync.errors import PreconditionError
 
@@ -20,33 +20,12 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def world(database: Any) -> Iterator[World]:
     """A tracked table, and roles of this database's own: writer, owner, reader."""
-    with world_of(database) as world:
-        roles = [f"{name}_{database.name}" for name in ("writer", "owner", "reader")]
-        for role in roles:
-            world.run(f"create role {role} login")
+    with world_of(database) as world, roles_of(world, "writer", "owner", "reader") as roles:
         world.run("create table t (id int primary key, v text)")
         world.track("t")
         world.run(f"grant select, insert, update, delete, truncate on t to {roles[0]}")
         world.run(f"create schema theirs authorization {roles[1]}")
-        try:
-            yield world
-        finally:
-            for role in roles:
-                world.run(f"drop owned by {role} cascade")
-                world.run(f"drop role {role}")
-
-
-def role(world: World, name: str) -> str:
-    """The full name of one of the test's roles."""
-    return f"{name}_{world.database.name}"
-
-
-def connect(world: World, name: str) -> Connection:
-    """A connection as one of the test's roles, closed with the world."""
-    connection = psycopg2.connect(world.database.dsn, user=role(world, name))
-    connection.autocommit = True
-    world._connections.append(connection)
-    return connection
+        yield world
 
 
 def test_A01_a_writer_needs_no_right_on_our_schema(world: World) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.integration.narrow import NARROW
 from txid_sync.cursor import Cursor
 from txid_sync.dev.elasticsearch import ElasticsearchServer
 from txid_sync.errors import SinkUnavailable
@@ -21,13 +22,6 @@ from txid_sync.snapshot import Snapshot
 pytestmark = pytest.mark.integration
 
 SCHEMA = Schema((Column("n", "int8"), Column("t", "text")), ("n",), "1", "1")
-
-NARROW = {
-    "thread_pool.write.size": 1,
-    "thread_pool.write.queue_size": 1,
-    "indexing_pressure.memory.limit": "512kb",
-    "http.max_content_length": "1mb",
-}
 
 
 @pytest.fixture(scope="module")

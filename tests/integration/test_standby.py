@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from tests.integration.standbys import (
     Sync,
     finish_prepared,
     identity_of,
-    prepare,
+    pair,
     syncing,
     work,
     writing,
@@ -32,15 +31,6 @@ from txid_sync.model import Limits
 from txid_sync.sources.postgres_standby import Standby
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@contextlib.contextmanager
-def pair(**settings: object) -> Iterator[tuple[Server, Server]]:
-    """A primary with the table, and its standby."""
-    with Server() as primary:
-        prepare(primary)
-        with Server(primary, **settings) as standby:
-            yield primary, standby
 
 
 def waits(sync: Sync) -> str:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import psycopg2
 import pytest
 
-from tests.integration.streams import World, actions, drain, execute, world_of
+from tests.integration.streams import World, actions, drain, execute, two_tables
 from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 from txid_sync.model import Document, Limits, Page
 from txid_sync.snapshot import Snapshot
@@ -22,10 +22,7 @@ T, U = Document("public.t", "t"), Document("public.u", "u")
 @pytest.fixture
 def world(database: Any) -> Iterator[World]:
     """Two tracked tables with a number as key."""
-    with world_of(database) as world:
-        for name in ("t", "u"):
-            world.run(f"create table public.{name} (id int primary key, v int)")
-            world.track(f"public.{name}")
+    with two_tables(database) as world:
         yield world
 
 

@@ -8,16 +8,15 @@ import psycopg2
 import pytest
 from psycopg2 import errors as pg
 
+from tests.integration.roles import connect, role
 from tests.integration.streams import World, drain, execute
 from tests.integration.upkeep_place import (
     BATCH,
     T,
     answers,
-    connect,
     insert,
     mark,
     readers,
-    role,
     txids,
     upkeep,
     world,

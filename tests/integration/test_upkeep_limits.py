@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from psycopg2 import errors as pg
 
+from tests.integration.roles import connect, role
 from tests.integration.streams import World, drain, execute, state
 from tests.integration.upkeep_place import (
     BATCH,
     OLDER,
     T,
-    connect,
     insert,
     readers,
-    role,
     txids,
     upkeep,
     world,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 
+from tests.integration.roles import roles_of
 from tests.integration.streams import Connection, World, world_of
 from txid_sync import schema
 from txid_sync.model import Document
@@ -27,33 +27,13 @@ update txid_sync.installed set version = 1
 @pytest.fixture
 def world(database: Any) -> Iterator[World]:
     """A tracked table, and two roles of this database's own that may read."""
-    with world_of(database) as world:
-        roles = [role(world, name) for name in ("one", "two")]
+    with world_of(database) as world, roles_of(world, "one", "two") as roles:
         world.run("create table public.t (id bigint primary key, v text)")
         world.track("public.t")
         for name in roles:
-            world.run(f"create role {name} login")
             schema.grant_reader(world.admin, name)
             world.run(f"grant select on public.t to {name}")
-        try:
-            yield world
-        finally:
-            for name in roles:
-                world.run(f"drop owned by {name} cascade")
-                world.run(f"drop role {name}")
-
-
-def role(world: World, name: str) -> str:
-    """The full name of one of the test's roles."""
-    return f"{name}_{world.database.name}"
-
-
-def connect(world: World, name: str) -> Connection:
-    """A connection as one of the test's roles, closed with the world."""
-    connection = psycopg2.connect(world.database.dsn, user=role(world, name))
-    connection.autocommit = True
-    world._connections.append(connection)
-    return connection
+        yield world
 
 
 def insert(world: World, *ids: int) -> None:

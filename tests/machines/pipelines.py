@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tests.failpoints.world import check_sound
 from tests.machines.verifying import Verifying
+from tests.writers import Writers
 from txid_sync import ids
 from txid_sync.errors import Discontinuity, PreconditionError, TakenOver, Unavailable
 from txid_sync.model import Document, Limits, Page, clock_of, epoch_of
@@ -17,14 +18,14 @@ from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.bulk import actions_of
 from txid_sync.sinks.memory import Fault, MemorySink
 from txid_sync.sources.memory import MemorySource
-from txid_sync.sources.memory_database import LockConflictError, MemoryDatabase, Session
+from txid_sync.sources.memory_database import LockConflictError, MemoryDatabase
 from txid_sync.verifier import Verifier
 
 INSTANCES = 2
 MAX_STEPS = 5000
 
 
-class PipelineSystem:
+class PipelineSystem(Writers):
     """Two instances of one pipeline by mistake, over one database, one sink and one store."""
 
     def __init__(
@@ -32,28 +33,18 @@ class PipelineSystem:
         pipeline_class: Callable[..., Pipeline] = Pipeline,
         verifier_class: type[Verifier] = Verifier,
     ) -> None:
-        self.database = MemoryDatabase("a", "b")
+        super().__init__(MemoryDatabase("a", "b"))
         self.sink = MemorySink(self._fault)
         self.store = MemoryProgress(self._save_fault)
         self.documents = (Document("a", "a"), Document("b", "b"))
         self.now_seconds = 0.0
         self.faults: list[Fault] = []
         self.save_faults: list[SaveFault] = []
-        self.sessions: dict[int, Session] = {}
-        self.numbers = 0
         self._class, self._verifier_class = pipeline_class, verifier_class
         self._pipelines: dict[int, tuple[Pipeline, MemorySource]] = {}
         self.verifying = Verifying(self, self._verifier_class)
 
     # -- writers ------------------------------------------------------------------------------
-
-    def session(self, writer: int) -> Session:
-        """The writer's open transaction; begins one if there is none."""
-        session = self.sessions.get(writer)
-        if session is None or not self.database.alive(session.pid):
-            session = self.sessions[writer] = self.database.connect()
-            session.begin()
-        return session
 
     def write(self, writer: int, table: str, keys: list[str], what: str) -> None:
         """A statement: write, delete or truncate; one that would wait does nothing."""
@@ -67,17 +58,6 @@ class PipelineSystem:
             else:
                 rows = {(k,): json.dumps({"k": k, "v": self.numbers}) for k in keys}
                 session.write(table, rows)
-
-    def end(self, writer: int, how: str) -> None:
-        """Commit, in the end or asynchronously, or abort."""
-        session = self.sessions.pop(writer, None)
-        if session is None or not self.database.alive(session.pid):
-            return
-        if how == "abort":
-            session.abort()
-        else:
-            session.commit(synchronous=how == "commit")
-        session.close()
 
     # -- instances ----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.streams import World, actions, drain, execute, state, world_of
+from tests.integration.streams import World, actions, drain, execute, state, two_tables
 from txid_sync.cursor import Cursor, Position, Window
 from txid_sync.errors import Discontinuity, PreconditionError
 from txid_sync.model import Document, Limits
@@ -21,10 +21,7 @@ T, U = Document("public.t", "t"), Document("public.u", "u")
 @pytest.fixture
 def world(database: Any) -> Iterator[World]:
     """Two tracked tables with a number as key."""
-    with world_of(database) as world:
-        for name in ("t", "u"):
-            world.run(f"create table public.{name} (id int primary key, v int)")
-            world.track(f"public.{name}")
+    with two_tables(database) as world:
         yield world
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.writers import Writers
 from txid_sync.cursor import Cursor
 from txid_sync.errors import SourceUnavailable
 from txid_sync.model import Document, Limits, StreamPage, clock_of
 from txid_sync.sinks.memory import MemorySink
 from txid_sync.sources.memory import MemorySource
-from txid_sync.sources.memory_database import Key, LockConflictError, MemoryDatabase, Session
+from txid_sync.sources.memory_database import Key, LockConflictError, MemoryDatabase
 from txid_sync.sources.memory_wal import Commit, Table, Write
 
 TABLES = (Table("a"), Table("b", key=("x", "y")))
@@ -26,11 +27,11 @@ def row_of(key: Key, number: int) -> str:
     return '{"key":"' + "/".join(key) + f'","n":{number}}}'
 
 
-class System:
+class System(Writers):
     """One syncer between a MemoryDatabase and a MemorySink."""
 
     def __init__(self, source_class: type[MemorySource] = MemorySource) -> None:
-        self.database = MemoryDatabase(*TABLES)
+        super().__init__(MemoryDatabase(*TABLES))
         self.source = source_class(self.database, DOCUMENTS)
         self.sink = MemorySink()
         self.sink.prepare(DOCUMENTS, self.source.describe())
@@ -38,20 +39,10 @@ class System:
         self.cursor, _ = self.source.begin()
         self.stored = self.cursor
         self.hand: StreamPage | None = None
-        self.sessions: dict[int, Session] = {}
-        self.numbers = 0
         self.read_at: dict[tuple[str, Key], int] = {}
         self.seen_at: dict[int, int] = {}
 
     # -- writers ------------------------------------------------------------------------------
-
-    def session(self, writer: int) -> Session:
-        """The writer's open transaction; begins one if there is none."""
-        session = self.sessions.get(writer)
-        if session is None or not self.database.alive(session.pid):
-            session = self.sessions[writer] = self.database.connect()
-            session.begin()
-        return session
 
     def write(self, writer: int, table: str, keys: list[Key], delete: bool) -> None:
         """One statement; a locked key makes it nothing."""
@@ -73,15 +64,8 @@ class System:
             return
 
     def end(self, writer: int, how: str) -> None:
-        """Commit (async too) or abort, and remember when each commit became visible."""
-        session = self.sessions.pop(writer, None)
-        if session is None or not self.database.alive(session.pid):
-            return
-        if how == "abort":
-            session.abort()
-        else:
-            session.commit(synchronous=how == "commit")
-        session.close()
+        """The end of a transaction; remember when each commit became visible."""
+        super().end(writer, how)
         self.note_commits()
 
     def note_commits(self) -> None:

@@ -6,7 +6,6 @@ An engine is named `<kind>-<version>`, for example `opensearch-3.8.0`.
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from txid_sync.dev import maven
 from txid_sync.dev.cache import cached
 from txid_sync.dev.java import Jdk, find_jdk
-from txid_sync.dev.processes import ServerError
+from txid_sync.dev.processes import ServerError, finish
 
 HERE = Path(__file__).parent
 TITLES = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}
@@ -110,13 +109,4 @@ def compile_node(jdk: Jdk, sources: Path, folder: Path) -> None:
     """Compile the Java sources against lib into out."""
     files = [str(file) for file in sorted(sources.glob("*.java"))]
     target = ["-cp", f"{folder / 'lib'}/*", "-d", str(folder / "out")]
-    done = subprocess.run(
-        [jdk.javac, *target, *files],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ServerError(f"the node in {sources.name} does not compile", done.stdout[-2000:])
+    finish([jdk.javac, *target, *files], f"the node in {sources.name} does not compile")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from txid_sync.dev.cache import locked
-from txid_sync.dev.processes import ServerError
+from txid_sync.dev.processes import ServerError, finish
 
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.0"
 
@@ -41,15 +40,5 @@ def run(arguments: Sequence[str], folder: Path) -> None:
         raise ServerError("Maven (mvn) is missing", "install it: apt-get install maven")
     # Two Mavens that fill one local repository at the same time can break each other's files.
     with locked("maven"):
-        done = subprocess.run(
-            [maven, "-q", "-B", "-ntp", "-Dstyle.color=never", *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-15:])
-        raise ServerError(f"Maven failed ({arguments[0]})", tail)
+        command = [maven, "-q", "-B", "-ntp", "-Dstyle.color=never", *arguments]
+        finish(command, f"Maven failed ({arguments[0]})", folder)

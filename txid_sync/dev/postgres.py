@@ -9,8 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import psycopg2
 from psycopg2 import sql
@@ -19,7 +18,8 @@ from psycopg2.extensions import connection, make_dsn
 from txid_sync.dev import postgres_binaries as binaries
 from txid_sync.dev.folders import RunFolder
 from txid_sync.dev.ports import free_port
-from txid_sync.dev.processes import Command, ServerError, ServerProcess, clean_environment, log_tail
+from txid_sync.dev.processes import Command, ServerError, ServerProcess, clean_environment
+from txid_sync.dev.server import Server
 
 DEFAULT_VERSION = "17"
 VERSIONS = tuple(binaries.RELEASES)
@@ -40,7 +40,7 @@ STOP_SIGNALS: Mapping[StopMode, signal.Signals] = {
 PORT_TRIES = 5
 
 
-class PostgresServer:
+class PostgresServer(Server):
     """One server with a data folder of its own; the superuser is "postgres", without password.
 
     `version` is a major version, "13" to "18".  `system=True` takes the distribution's programs
@@ -65,28 +65,6 @@ class PostgresServer:
         self.log = self.folder / "server.log"
         self.bin = binaries.reachable(home, self.folder / "programs") / "bin"
         self._user = binaries.server_user()
-        self._process: ServerProcess | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's; raises ServerError when the server does not run."""
-        return self._running_process().pid
 
     def start(self, timeout_seconds: float = 60.0) -> None:
         """Start, and wait until connections are accepted; the port stays over restarts.
@@ -109,10 +87,6 @@ class PostgresServer:
                 self.port = port
                 return
 
-    def running(self) -> bool:
-        """Whether the postmaster is alive."""
-        return self._process is not None and self._process.running()
-
     def stop(self, mode: StopMode = "fast", timeout_seconds: float = 60.0) -> None:
         """Stop in PostgreSQL's sense of the word; harmless when it does not run."""
         if self._process is not None:
@@ -123,11 +97,6 @@ class PostgresServer:
         """Stop and start on the same port."""
         self.stop(mode)
         self.start()
-
-    def kill9(self) -> None:
-        """SIGKILL the postmaster and every backend; `start()` then does crash recovery."""
-        self._running_process().kill9()
-        self._process = None
 
     def close(self) -> None:
         """Stop at once and remove the folder."""
@@ -158,11 +127,6 @@ class PostgresServer:
     def _administer(self, statement: str, name: str) -> None:
         with contextlib.closing(self.connect()) as session, session.cursor() as cursor:
             cursor.execute(sql.SQL(statement).format(sql.Identifier(name)))
-
-    def _running_process(self) -> ServerProcess:
-        if self._process is None or not self._process.running():
-            raise ServerError("the server does not run", log_tail(self.log))
-        return self._process
 
     def _initialize(self) -> None:
         """Make the data folder, owned by the user that will run the server."""

@@ -17,6 +17,7 @@ from txid_sync.errors import PreconditionError
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 LOG_TAIL_LINES = 25
+OUTPUT_TAIL_CHARS = 2000
 
 
 class ServerError(PreconditionError):
@@ -107,6 +108,16 @@ class ServerProcess:
                 os.kill(pid, signal.SIGKILL)
         self._supervisor.wait()
         wait_until_gone(family)
+
+
+def finish(argv: Sequence[str], failure: str, folder: Path | None = None) -> None:
+    """Run a program to its end; raises ServerError with the end of what it said if it failed."""
+    done = subprocess.run(
+        argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise ServerError(failure, done.stdout[-OUTPUT_TAIL_CHARS:])
 
 
 def clean_environment() -> dict[str, str]:

@@ -9,21 +9,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from txid_sync.dev.engines import fetched, find_engine
 from txid_sync.dev.folders import RunFolder
 from txid_sync.dev.java import find_jdk
 from txid_sync.dev.ports import free_port
 from txid_sync.dev.processes import Command, ServerError, ServerProcess, log_tail
+from txid_sync.dev.server import Server
 
 PORT_TRIES = 5
 # No proxy, whatever the environment says: the node is on this machine.
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class SearchServer:
+class SearchServer(Server):
     """One node of an engine, named as in engines.py, for example opensearch-3.8.0.
 
     `settings` are the engine's own, for example thread_pool.write.queue_size.
@@ -50,33 +50,11 @@ class SearchServer:
         self.home = self.folder / "home"
         self.log = self.folder / "server.log"
         self._transport_port = 0
-        self._process: ServerProcess | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def url(self) -> str:
         """Base address, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The node's; raises ServerError when it does not run."""
-        return self._running_process().pid
 
     def start(self, timeout_seconds: float = 120.0) -> None:
         """Start, and wait until the cluster is yellow or green; port and data stay over restarts.
@@ -100,10 +78,6 @@ class SearchServer:
             else:
                 return
 
-    def running(self) -> bool:
-        """Whether the node's process is alive."""
-        return self._process is not None and self._process.running()
-
     def stop(self, timeout_seconds: float = 60.0) -> None:
         """Stop in good order; harmless when it does not run."""
         if self._process is not None:
@@ -114,11 +88,6 @@ class SearchServer:
         """Stop and start on the same port with the same data."""
         self.stop()
         self.start()
-
-    def kill9(self) -> None:
-        """SIGKILL the node; `start()` replays its transaction log."""
-        self._running_process().kill9()
-        self._process = None
 
     def close(self) -> None:
         """End the node at once and remove the folder."""
@@ -140,11 +109,6 @@ class SearchServer:
         path = f"/_cat/indices/{prefix}*?format=json&h=index&expand_wildcards=all"
         for row in self.request("GET", path):
             self.request("DELETE", f"/{row['index']}")
-
-    def _running_process(self) -> ServerProcess:
-        if self._process is None or not self._process.running():
-            raise ServerError("the node does not run", log_tail(self.log))
-        return self._process
 
     def _launch(self, timeout_seconds: float) -> None:
         process = ServerProcess(self._command())
