@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from txid_sync import continuity
+from txid_sync.backlog import Backlog
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
 from txid_sync.errors import TakenOver
@@ -345,6 +346,25 @@ def prunes_to_the_end() -> Patch:
     return _swap(Keeper, "_prune", prune)
 
 
+def skim_without_its_keys() -> Patch:
+    """What a skim has listed counts as read."""
+    return _swap(Backlog, "next", lambda _self, _keys: ())
+
+
+def seen_beyond_a_rewind() -> Patch:
+    """Keys whose pages were thrown away are left out."""
+
+    def rewound(self: Backlog) -> Backlog:
+        return replace(self.ended(), entries=2)
+
+    return _swap(Backlog, "rewound", rewound)
+
+
+def seen_in_every_window() -> Patch:
+    """A key that changes again in a later window is left out."""
+    return _swap(Backlog, "_is_of", lambda _self, _cursor: True)
+
+
 CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (saved_before_the_ack, "faults"),
     (later_ack_counts, "in flight"),
@@ -372,4 +392,7 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (sweep_counts_before_its_deletes, "braked"),
     (prunes_what_is_not_stored, "prunes, saved late"),
     (prunes_to_the_end, "prunes, saved late"),
+    (skim_without_its_keys, "skim"),
+    (seen_beyond_a_rewind, "skim"),
+    (seen_in_every_window, "skim"),
 )

@@ -42,6 +42,7 @@ class Scene:
     keys: tuple[str, ...] = ("1", "2")
     syncers: int = 1
     page: int = 1
+    skim: int = 0
     in_flight: int = 1
     holds: bool = False
     fresh: bool = False  # the pipeline was never started

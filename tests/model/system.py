@@ -149,7 +149,7 @@ class System(Surroundings):
         store.saved = self._check_saved
         brake = self.scene.brake
         options = PipelineOptions(
-            Limits(documents=self.scene.page), self.scene.in_flight,
+            Limits(documents=self.scene.page), self.scene.in_flight, self.scene.skim,
             save_interval_seconds=1.0 if self.scene.slow else 0.0,
             prune_interval_seconds=-1.0 if self.scene.prunes else 0.0,
             catalog_interval_seconds=0.0, brake_off=brake is None, brake_share=brake or 0.0,

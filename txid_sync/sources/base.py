@@ -57,6 +57,15 @@ class Source(ABC):
         """The next page of the window after `cursor`, opening a window if there is news."""
 
     @abstractmethod
+    def skim(self, cursor: Cursor, epoch: int, entries: int) -> tuple[Reading, Sequence[str]]:
+        """As `poll` within an open window's table, but without documents: a page that is empty and
+        has the gate of all that was seen, and the ids of as many entries, each once."""
+
+    @abstractmethod
+    def page_keys(self, document: str, limits: Limits) -> int:
+        """How many documents a lookup should ask for, for a page within the limits."""
+
+    @abstractmethod
     def load(
         self, document: str, after: tuple[str, ...] | None, epoch: int, limits: Limits
     ) -> LoadPage:

@@ -32,6 +32,8 @@ QUERIES = load("queries.sql")
 # Bodies come as UTF-8 bytes and stay bytes: no decoding of rows on the way through.
 _BODY = extensions.new_type((_TEXT_OID,), "TXID_SYNC_TEXT", extensions.BYTES)
 
+_ACTIONS = ("body", "deletes")
+
 _NO_UPKEEP = "run 'txid-sync init --reader ROLE' as the owner of the schema txid_sync"
 
 Query = sql.Composable | str
@@ -135,8 +137,8 @@ class Session:
             self.close()
 
     def raw_row(self, query: Query, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The one row of a page statement: errors of the driver are left as they are, the column
-        `body` comes as bytes."""
+        """The one row of a page statement: errors of the driver are left as they are, the actions
+        come as bytes."""
         with self._cursor() as cursor:
             extensions.register_type(_BODY, cursor)
             with self._watching():
@@ -145,7 +147,7 @@ class Session:
             assert values is not None
             row = dict(zip((c.name for c in cursor.description or ()), values, strict=True))
             return {
-                name: value.decode() if isinstance(value, bytes) and name != "body" else value
+                name: value.decode() if isinstance(value, bytes) and name not in _ACTIONS else value
                 for name, value in row.items()
             }
 
