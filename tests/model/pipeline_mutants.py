@@ -8,6 +8,11 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from tests.model.marker_mutants import (
+    marker_not_compared,
+    opened_after_sending,
+    sent_after_the_marker_not_compared,
+)
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
@@ -372,4 +377,7 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (sweep_counts_before_its_deletes, "braked"),
     (prunes_what_is_not_stored, "prunes, saved late"),
     (prunes_to_the_end, "prunes, saved late"),
+    (marker_not_compared, "lossy switchover"),
+    (sent_after_the_marker_not_compared, "lossy switchover"),
+    (opened_after_sending, "lossy switchover"),
 )

@@ -33,7 +33,7 @@ from txid_sync.model import (
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
-from txid_sync.sources.memory_wal import Key, Table
+from txid_sync.sources.memory_wal import Key, Mark, Table
 from txid_sync.sources.refusals import check_forward, check_key, check_pruned
 
 
@@ -275,6 +275,21 @@ class MemorySource(Source):
         """The texts themselves."""
         check_key(document, self._table(document).key, texts)
         return tuple(texts)
+
+    def mark(self, name: str, nonce: str) -> Mapping[str, str]:
+        """Write a marker; it is flushed."""
+        self._look()
+        record = Mark(self.database.draw(), name, nonce)
+        self.database.append(record, flush=True)
+        self.database.change(latest_ended=record.xid)
+        return self.database.identity()
+
+    def marker(self, name: str) -> tuple[Mapping[str, str], str]:
+        """The last marker of this name in the WAL."""
+        self._look()
+        wal = self.database.state.wal
+        found = [r.nonce for r in wal if isinstance(r, Mark) and r.name == name]
+        return self.database.identity(), found[-1] if found else ""
 
     # -- inside -----------------------------------------------------------------------------
 
