@@ -65,13 +65,8 @@ class Keeper:
         self._marker_interval_seconds = marker_interval_seconds
         self._marked_at = -math.inf
         self._nothing_sent = False  # since the marker of progress was written, by anybody
-        self.dirty = False
+        self.started = self.dirty = False
         self.resyncs = 0
-
-    @property
-    def started(self) -> bool:
-        """Whether progress is loaded."""
-        return self._progress is not None
 
     @property
     def progress(self) -> Progress:
@@ -98,6 +93,7 @@ class Keeper:
             self._wanted_txid = self.progress.cursor.done.lowest_open
             self._nothing_sent = self.progress.closed
             self._compare(found)
+        self.started = True
 
     def _free_epoch(self, found: Found) -> int:
         """An epoch above what an earlier life has left in the indices, as far as a look tells.
