@@ -69,6 +69,7 @@ class Pipeline:
         self._keeper = Keeper(
             name, source, sink, store, documents, failpoint, seconds,
             self._options.may_resync, self._options.prune_interval_seconds,
+            self._options.marker_interval_seconds,
         )  # fmt: skip
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
@@ -97,8 +98,8 @@ class Pipeline:
         except (Unavailable, Discontinuity) as error:
             log.warning("%s: left for the next start", error.message, extra={"action": "stopped"})
             self._flights.abandon()
-        if self._keeper.started and self._keeper.dirty:
-            self._keeper.save()
+        if self._keeper.started:
+            self._keeper.close()
 
     def resync(self, reason: str, names: Sequence[str] = ()) -> None:
         """Write everything (or the named documents) again, under a new epoch."""

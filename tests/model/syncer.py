@@ -14,7 +14,7 @@ from txid_sync.progress.base import Counts, Progress
 
 NAME = "main"
 MOVABLE = {dict, list, set, deque, Counter}
-TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at")
+TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at", "_marked_at")
 # What decides nothing: figures, and what is the same for the whole life of an object.
 FIGURES = {"resyncs"}
 FIXED = {
@@ -163,6 +163,7 @@ def progress_key(progress: Progress) -> tuple[object, ...]:
     """Progress without its counts, hashable."""
     return (
         progress.cursor, progress.epoch, progress.highest_version, progress.place,
+        progress.marker, progress.closed,
         *sorted(progress.identity.items()), *sorted(progress.documents.items()),
     )  # fmt: skip
 

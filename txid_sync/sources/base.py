@@ -99,5 +99,17 @@ class Source(ABC):
         """A key as the source itself writes it; raises UsageError if these texts are none."""
 
     @abstractmethod
+    def mark(self, name: str, nonce: str) -> Mapping[str, str]:
+        """Write a marker of this name, in place of the last one, and give the identity of where it
+        was written; a history that holds it holds all that this identity has shown before.
+
+        Raises PreconditionError if that is not allowed, or not possible with this source.
+        """
+
+    @abstractmethod
+    def marker(self, name: str) -> tuple[Mapping[str, str], str]:
+        """The identity, and the marker of this name in that history (empty: none)."""
+
+    @abstractmethod
     def close(self) -> None:
         """End the connection; pages that are not ready yet never will be."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from txid_sync import ids as document_ids
@@ -33,33 +33,9 @@ from txid_sync.model import (
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
-from txid_sync.sources.memory_wal import Key, Table
+from txid_sync.sources.memory_look import Connection, Entry, Look
+from txid_sync.sources.memory_wal import Key, Mark, Table
 from txid_sync.sources.refusals import check_forward, check_key, check_pruned
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A backend, and what the last poll on it saw if it found nothing: (snapshot, done)."""
-
-    pid: int
-    idle: tuple[str, Snapshot] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one statement sees besides rows: backend, snapshot, WAL insert position."""
-
-    pid: int
-    snapshot: Snapshot
-    inserted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key of the change log at its place; no key: the table was truncated."""
-
-    position: Position
-    key: Key | None
 
 
 class MemorySource(Source):
@@ -300,6 +276,21 @@ class MemorySource(Source):
         """The texts themselves."""
         check_key(document, self._table(document).key, texts)
         return tuple(texts)
+
+    def mark(self, name: str, nonce: str) -> Mapping[str, str]:
+        """Write a marker; it is flushed."""
+        self._look()
+        record = Mark(self.database.draw(), name, nonce)
+        self.database.append(record, flush=True)
+        self.database.change(latest_ended=record.xid)
+        return self.database.identity()
+
+    def marker(self, name: str) -> tuple[Mapping[str, str], str]:
+        """The last marker of this name in the WAL."""
+        self._look()
+        wal = self.database.state.wal
+        found = [r.nonce for r in wal if isinstance(r, Mark) and r.name == name]
+        return self.database.identity(), found[-1] if found else ""
 
     # -- inside -----------------------------------------------------------------------------
 

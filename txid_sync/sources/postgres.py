@@ -29,6 +29,7 @@ from txid_sync.sources.postgres_server import Memory, Primary
 from txid_sync.sources.postgres_session import Session, search_path
 from txid_sync.sources.postgres_sql import Statements
 from txid_sync.sources.postgres_standby import Standby
+from txid_sync.sources.postgres_upkeep import PostgresUpkeep
 from txid_sync.sources.refusals import check_forward, check_pruned
 
 
@@ -42,7 +43,7 @@ class _Idle:
     done: Snapshot
 
 
-class PostgresSource(PostgresRows):
+class PostgresSource(PostgresRows, PostgresUpkeep):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
     def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
@@ -240,10 +241,5 @@ class PostgresSource(PostgresRows):
         """As learnt from the pages before."""
         return self._sizes[document].within(limits)
 
-    # -- upkeep of the logs -------------------------------------------------------------------
-
-    def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
-        """Note what a reader wants, delete a batch of what nobody wants."""
-        self.connect()
-        table = self._statements[document].table.relation
-        return self._session.upkeep(table, reader, wanted, batch)
+    def _relation(self, document: str) -> str:
+        return self._statements[document].table.relation

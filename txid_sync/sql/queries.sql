@@ -99,6 +99,18 @@ begin read write
 select txid_sync.upkeep(%(relation)s::oid::regclass, nullif(%(reader)s, ''), %(wanted)s::bigint,
                         %(batch)s) as deleted
 
+-- mark --
+-- Which server it was written to is told by the same statement.
+select identity.*
+  from (select txid_sync.mark(%(name)s, %(nonce)s)) marked
+ cross join ({identity}) identity
+
+-- marker --
+-- What this role has marked last under a name, and which server says so; null if nothing.
+select m.nonce, identity.*
+  from ({identity}) identity
+  left join txid_sync.marker m on m.name = %(name)s and m.role = current_user
+
 -- flushed --
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
 
