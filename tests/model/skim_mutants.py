@@ -14,7 +14,7 @@ Patch = AbstractContextManager[Any]
 
 def skim_without_its_keys() -> Patch:
     """What a skim has listed counts as read."""
-    return mock.patch.object(Backlog, "next", lambda _self, _keys: ())
+    return mock.patch.object(Backlog, "next", return_value=())
 
 
 def seen_beyond_a_rewind() -> Patch:
@@ -28,4 +28,4 @@ def seen_beyond_a_rewind() -> Patch:
 
 def seen_in_every_window() -> Patch:
     """A key that changes again in a later window is left out."""
-    return mock.patch.object(Backlog, "_is_of", lambda _self, _cursor: True)
+    return mock.patch.object(Backlog, "_is_of", return_value=True)

@@ -32,6 +32,8 @@ from txid_sync.sources.postgres_standby import Standby
 from txid_sync.sources.postgres_upkeep import PostgresUpkeep
 from txid_sync.sources.refusals import check_forward, check_pruned
 
+POLL = postgres_sql.poll()
+
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
@@ -55,6 +57,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         self._documents = {document.name: document for document in ordered}
         self._names = list(self._documents)
         self._statements: dict[str, Statements] = {}
+        self._probe = POLL
         self._sizes: dict[str, PageSize] = {}
         self._idle: _Idle | None = None
         self._rest: tuple[int, Snapshot, tuple[str, ...]] | None = None
@@ -82,6 +85,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
             table.document.name: postgres_sql.compose(table, ordinal, kind.role)
             for ordinal, table in enumerate(tables)
         }
+        self._probe = postgres_sql.probe(list(self._statements.values()), kind.role)
         for name in self._names:
             check_condition(self._session, self._statements[name])
             self._sizes.setdefault(name, PageSize())
@@ -143,7 +147,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         idle = self._idle
         if idle is None or idle.generation != self._session.generation:
             return None
-        row = self._session.row(postgres_sql.poll())
+        row = self._session.row(POLL)
         if (row["pid"], row["snapshot"], cursor.done) != (idle.pid, idle.snapshot, idle.done):
             return None
         return self._reading(row, None)
@@ -163,7 +167,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
             names = [n for n in known[2] if self._names.index(n) >= self._names.index(at.table)]
             return window.until, names, Reading({}, 0, None)
         row = self._session.row(
-            postgres_sql.probe(list(self._statements.values()), self._server.role),
+            self._probe,
             {"xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
         )
         snapshot = self._server.finished(row)

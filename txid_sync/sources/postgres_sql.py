@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from txid_sync.model import Document
+from txid_sync.sources.postgres_prepared import Prepared
 from txid_sync.sources.postgres_session import QUERIES
 
 SQL, Literal = sql.SQL, sql.Literal
@@ -52,9 +53,9 @@ class Statements:
     """All that is run for one document; see the blocks of the same names in queries.sql."""
 
     table: Table
-    page: sql.Composable
+    page: Prepared
     page_ids: sql.Composable
-    lookup: sql.Composable
+    lookup: Prepared
     cast_key: sql.Composable
     load: sql.Composable
     load_first: sql.Composable
@@ -76,14 +77,15 @@ def compose(table: Table, ordinal: int, role: str = "") -> Statements:
     if _is_plain(table.key) and len(table.key) == 1 and not table.partitioned:
         page = _stream_keys("wanted_array", own) + _by_array("keys_of_page", own)
         lookup = _format("lookup_array", own) + _by_array("ids_of_lookup", own)
+    tables = own["table"], own["log"]
     after = {**own, "after": blocks["key_after"]}
     first = {**own, "after": SQL("true")}
     cast_key = _format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]})
     return Statements(
         table=table,
-        page=page,
+        page=Prepared(f"txid_sync_page_{ordinal}", page, tables),
         page_ids=page_ids,
-        lookup=lookup,
+        lookup=Prepared(f"txid_sync_lookup_{ordinal}", lookup, tables),
         cast_key=cast_key,
         load=_format("load", after),
         load_first=_format("load", first),
@@ -142,16 +144,17 @@ def _now(quote: sql.Composable, role: str) -> sql.Composable:
     return SQL(QUERIES["now"]).format(quote=quote, version=version, lsn=lsn)
 
 
-def probe(statements: Sequence[Statements], role: str = "") -> sql.Composable:
+def probe(statements: Sequence[Statements], role: str = "") -> Prepared:
     """One statement over all logs: which of them have rows in the window."""
     logs = SQL(", ").join([s.probe for s in statements])
     ids = Literal([s.table.tracked_id for s in statements])
-    return SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
+    query = SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
+    return Prepared("txid_sync_probe", query)
 
 
-def poll() -> sql.Composable:
+def poll() -> Prepared:
     """The snapshot's text and the identity."""
-    return SQL(QUERIES["poll"]).format(identity=identity())
+    return Prepared("txid_sync_poll", SQL(QUERIES["poll"]).format(identity=identity()))
 
 
 def percent(text: str) -> str:

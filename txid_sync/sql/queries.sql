@@ -4,7 +4,8 @@
 
 -- pin --
 -- All that changes what a row looks like as text, or how a statement runs.  Nested loops only: a
--- page looks up a bounded number of keys by index, whatever the statistics say.
+-- page looks up a bounded number of keys by index, whatever the statistics say; so a statement that
+-- is prepared needs one plan.
 set default_transaction_isolation = 'read committed';
 set default_transaction_read_only = on;
 set synchronous_commit = local;
@@ -25,6 +26,7 @@ set enable_seqscan = off;
 set enable_bitmapscan = off;
 set enable_hashjoin = off;
 set enable_mergejoin = off;
+set plan_cache_mode = force_generic_plan;
 
 -- server --
 -- Asked first, and alone: the functions of the other statements fail in recovery.
