@@ -12,7 +12,7 @@ from importlib import import_module
 from benchmarks.report import publish, reached
 from benchmarks.world import servers
 
-NAMES = ("drain", "discard", "catch-up", "startup")
+NAMES = ("drain", "discard", "latency", "writers", "wal", "idle", "poll", "catch-up", "startup")
 
 
 def main() -> int:

@@ -165,6 +165,7 @@ class World:
                 schema.install(admin)
                 database = Database(dsn, admin)
                 database.run(SINGLES)
+                database.run("set lock_timeout = '60s'")
                 yield database
         finally:
             self.postgres.dropdb(name)
