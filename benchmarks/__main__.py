@@ -12,7 +12,10 @@ from importlib import import_module
 from benchmarks.report import publish, reached
 from benchmarks.world import servers
 
-NAMES = ("drain", "discard", "latency", "writers", "wal", "idle", "poll", "catch-up", "startup")
+NAMES = (
+    "load-lean", "load-wide", "drain", "follow", "discard", "latency", "writers", "wal", "idle",
+    "poll", "catch-up", "memory", "startup",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.clients import SINGLE, Load, writing
@@ -51,6 +52,11 @@ class Documents:
     def get(self, id: int) -> str:
         """Its bytes, in real time."""
         return self._ask("GET", id, None)
+
+    def source(self, id: int) -> dict[str, Any]:
+        """What was put in."""
+        found: dict[str, Any] = json.loads(self.get(id))["_source"]
+        return found
 
     def put(self, id: int, text: str) -> None:
         """Index one."""

@@ -113,7 +113,11 @@ class Database:
         self.run(fill, 1, rows, table=table)
         self.run("vacuum (analyze, freeze) {}", table=table)
         if track:
-            schema.track(self.admin, table)
+            self.track(table)
+
+    def track(self, table: str) -> None:
+        """Capture a table's changes from now on."""
+        schema.track(self.admin, table)
 
     def singles(self, table: str, changes: int, size: int, stride: int = 1) -> None:
         """Change rows, each in a transaction of its own, as fast as the server can."""
