@@ -24,7 +24,7 @@ THOUSAND = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What writers do: a script of pgbench, by how many clients, at which rate (0: all they can)."""
+    """What writers do: a script of pgbench, how many clients, at which rate (0: all they can)."""
 
     script: str
     clients: int
@@ -47,9 +47,10 @@ def writing(dsn: str, load: Load, seconds: float) -> Iterator[subprocess.Popen[s
         script = Path(folder) / "script.sql"
         script.write_text(load.script)
         rate = ["-R", str(load.rate)] if load.rate else []
+        clients = ["-c", str(load.clients), "-j", str(min(THREADS, load.clients))]
+        time = ["-T", str(max(1, round(seconds)))]
         process = subprocess.Popen(
-            [pgbench(), "-n", "-M", "prepared", "-f", str(script), "-T", f"{max(1, round(seconds))}",
-             "-c", str(load.clients), "-j", str(min(THREADS, load.clients)), *rate, dsn],
+            [pgbench(), "-n", "-M", "prepared", "-f", str(script), *clients, *time, *rate, dsn],
             env=load.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -65,7 +66,8 @@ def rate_of(process: subprocess.Popen[str], seconds: float) -> float:
     """Transactions per second, when the writers have ended."""
     said, _ = process.communicate(timeout=seconds + END_SECONDS)
     found = re.search(r"tps = ([\d.]+)", said)
-    assert process.returncode == 0 and found, said
+    assert process.returncode == 0, said
+    assert found, said
     return float(found[1])
 
 

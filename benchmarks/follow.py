@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.clients import SINGLE, Load, rate_of, writing
-from benchmarks.latency import Documents
+from benchmarks.documents import Documents
 from benchmarks.report import Figure
 from benchmarks.running import check_equal, drive, place, running, until
 from benchmarks.world import Database, World

@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPConnection
-from typing import Any
-from urllib.parse import urlsplit
 
 from benchmarks.clients import SINGLE, Load, writing
+from benchmarks.documents import Documents
 from benchmarks.report import Figure
-from benchmarks.running import Place, check_equal, drive, place, running, until
+from benchmarks.running import Place, check_equal, drive, place, running, touch, until
 from benchmarks.world import Database, World
 
 CLIENTS = 4
@@ -39,37 +37,6 @@ FORMS = {
     "short": Sizes(20_000, 120, 3, (200, 2000)),
     "tiny": Sizes(200, 3, 1, (50,)),
 }
-
-
-class Documents:
-    """Single documents of an index, over one connection."""
-
-    def __init__(self, url: str, index: str) -> None:
-        where = urlsplit(url)
-        self._connection = HTTPConnection(where.hostname or "", where.port)
-        self._path = f"/{index}/_doc/"
-
-    def get(self, id: int) -> str:
-        """Its bytes, in real time."""
-        return self._ask("GET", id, None)
-
-    def source(self, id: int) -> dict[str, Any]:
-        """What was put in."""
-        found: dict[str, Any] = json.loads(self.get(id))["_source"]
-        return found
-
-    def put(self, id: int, text: str) -> None:
-        """Index one."""
-        self._ask("PUT", id, text)
-
-    def _ask(self, method: str, id: int, text: str | None) -> str:
-        headers = {"content-type": "application/json"}
-        self._connection.request(method, f"{self._path}{id}", text, headers)
-        return self._connection.getresponse().read().decode()
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._connection.close()
 
 
 def run(world: World, sizes: Sizes) -> list[Figure]:
@@ -116,13 +83,7 @@ def _at_share(samples: list[float], percent: int) -> float:
 def _through(
     world: World, database: Database, where: Place, sizes: Sizes, rate: int
 ) -> list[float]:
-    database.run("update lean set customer = customer + 1 where id = 1")
-    wanted = database.value("select customer from lean where id = 1")
-
-    def caught_up() -> bool:
-        found = world.document(where.index, 1)
-        return found is not None and found["customer"] == wanted
-
+    caught_up = touch(world, database, where)
     with running(where), closing(Documents(world.url, where.index)) as documents:
         until(caught_up)
         return _samples(database, documents, sizes, rate, None)

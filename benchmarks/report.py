@@ -88,7 +88,8 @@ def table(figures: Sequence[Figure]) -> list[str]:
     """The lines of a table."""
     rows = [HEADER, *(figure.row() for figure in figures)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(HEADER))]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    padded = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def publish(

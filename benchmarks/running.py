@@ -1,4 +1,4 @@
-"""Runs pipelines: in this process with everything acknowledged, or as the program that users run."""
+"""Runs pipelines: in this process until all is acknowledged, or as the program of users."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from psycopg2 import sql
 
 from benchmarks.report import ROOT
 from benchmarks.usage import seconds_of
@@ -92,7 +94,8 @@ def check_equal(where: Place) -> None:
     assert config.sink is not None
     settings = elasticsearch_settings(config.sink)
     for found in compare(config.source.dsn, settings, config.documents):
-        assert found.equal and not found.dead_letters, f"the sink differs: {found}"
+        assert found.equal, f"the sink differs: {found}"
+        assert not found.dead_letters, f"dead letters: {found}"
 
 
 def count(world: World, index: str) -> int:
@@ -130,6 +133,19 @@ def running(where: Place) -> Iterator[subprocess.Popen[bytes]]:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def touch(world: World, database: Database, where: Place) -> Callable[[], bool]:
+    """Change a row; whether that has arrived in the first table's index."""
+    database.run("update {} set customer = customer + 1 where id = 1", table=where.tables[0])
+    query = sql.SQL("select customer from {} where id = 1")
+    wanted = database.value(query.format(sql.Identifier(where.tables[0])))
+
+    def arrived() -> bool:
+        found = world.document(where.index, 1)
+        return found is not None and found["customer"] == wanted
+
+    return arrived
 
 
 def until(condition: Callable[[], bool], pause_seconds: float = 0.01) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import ROOT, Figure
-from benchmarks.running import Place, check_equal, place, running, until
+from benchmarks.running import Place, check_equal, place, running, touch, until
 from benchmarks.usage import seconds_of
 from benchmarks.world import Database, World
 
@@ -54,12 +54,7 @@ def _call(command: Sequence[str]) -> float:
 
 def _first_page(world: World, database: Database, where: Place) -> float:
     """Seconds from the start of the process until a change made before can be read."""
-    database.run("update lean set customer = customer + 1 where id = 1")
-    wanted = database.value("select customer from lean where id = 1")
-
-    def arrived() -> bool:
-        found = world.document(where.index, 1)
-        return found is not None and found["customer"] == wanted
+    arrived = touch(world, database, where)
 
     def started() -> None:
         process.__enter__()

@@ -42,8 +42,7 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
                     written[table].append(_bytes(database, table, change) / sizes.rows)
             pairs = zip(written["tracked"], written["untracked"], strict=True)
             ratios = [tracked / untracked for tracked, untracked in pairs]
-            figures.append(Figure(f"{kind}, to untracked", ratios, "x", 2.2 if must > 2 else 1.1,
-                                  at_most=True))  # fmt: skip
+            figures.append(Figure(f"{kind}, to untracked", ratios, "x", must, at_most=True))
             figures.append(Figure(f"{kind}, untracked", written["untracked"], "bytes/row"))
             figures.append(Figure(f"{kind}, tracked", written["tracked"], "bytes/row"))
     world.configure(full_page_writes=None, autovacuum=None)

@@ -92,7 +92,7 @@ class Database:
         with self.admin.cursor() as cursor:
             cursor.execute(text, values or None)
 
-    def value(self, statement: str, *values: object) -> Any:
+    def value(self, statement: str | sql.Composable, *values: object) -> Any:
         """The first value of a query."""
         with self.admin.cursor() as cursor:
             cursor.execute(statement, values or None)
