@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from typing import Any
 
 from benchmarks.report import publish, reached
 from benchmarks.world import servers
@@ -16,6 +17,11 @@ NAMES = (
     "load-lean", "load-wide", "drain", "follow", "discard", "latency", "writers", "wal", "idle",
     "poll", "catch-up", "memory", "startup",
 )  # fmt: skip
+
+
+def module_of(name: str) -> Any:
+    """The module of a benchmark: its `FORMS`, and `run`, which takes one of them."""
+    return import_module(f"benchmarks.{name.replace('-', '_')}")
 
 
 def main() -> int:
@@ -28,9 +34,9 @@ def main() -> int:
     if unknown := set(given.names) - set(NAMES):
         parser.error(f"no benchmark {min(unknown)}; there are {', '.join(NAMES)}")
     verdicts = []
-    with servers() as world:
+    with servers(patient=given.form != "tiny") as world:
         for name in given.names or NAMES:
-            module = import_module(f"benchmarks.{name.replace('-', '_')}")
+            module = module_of(name)
             figures = module.run(world, module.FORMS[given.form])
             publish(name, given.form, world.versions(), figures, given.record)
             verdicts.append(reached(figures))

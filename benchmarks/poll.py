@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from benchmarks.report import Figure
+from benchmarks.running import until
 from benchmarks.world import Database, World
 from txid_sync.cursor import Cursor
 from txid_sync.model import Document, Limits
@@ -62,22 +63,23 @@ class Probe:
                 self._id = self._id + 1 if self._id < SMALL_ROWS - 1 else SMALL_ROWS - 999
                 self._database.run("update {} set paid = not paid where id = %s", self._id,
                                    table=self._table)  # fmt: skip
-            begun = time.perf_counter()
-            documents = self._poll()
-            found.append(1000 * (time.perf_counter() - begun))
+            seconds, documents = self._poll()
+            found.append(1000 * seconds)
             assert documents == (kind == "one row"), f"{documents} documents"
             if documents:
                 self._poll()
         return statistics.median(found)
 
-    def _poll(self) -> int:
+    def _poll(self) -> tuple[float, int]:
+        """How long the source took, without the gate, and how many documents it gave."""
+        begun = time.perf_counter()
         reading = self._source.poll(self._cursor, 1, LIMITS)
+        seconds = time.perf_counter() - begun
         if reading.page is None:
-            return 0
-        while not reading.page.page.ready():
-            pass
+            return seconds, 0
+        until(reading.page.page.ready, 0.0)
         self._cursor = reading.page.next
-        return reading.page.page.documents
+        return seconds, reading.page.page.documents
 
     def close(self) -> None:
         """Let go of the connection."""
