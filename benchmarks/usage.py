@@ -25,9 +25,16 @@ def cpu_seconds(pid: int) -> float:
 
 def family_seconds(pid: int) -> float:
     """Of a process, its living children, and those that have ended."""
+    while True:
+        ended = _ended_seconds(pid)
+        living = sum(map(cpu_seconds, children(pid)))
+        if _ended_seconds(pid) == ended:  # else one may have been missed on its way out
+            return cpu_seconds(pid) + living + ended
+
+
+def _ended_seconds(pid: int) -> float:
     fields = stat_fields(pid)
-    ended = (int(fields[CUTIME]) + int(fields[CSTIME])) / TICKS if fields else 0.0
-    return cpu_seconds(pid) + ended + sum(map(cpu_seconds, children(pid)))
+    return (int(fields[CUTIME]) + int(fields[CSTIME])) / TICKS if fields else 0.0
 
 
 def own_seconds() -> float:
