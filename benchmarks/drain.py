@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.report import Figure
 from benchmarks.running import Place, check_equal, drive, place
-from benchmarks.usage import seconds_of
+from benchmarks.usage import Usage, measured
 from benchmarks.world import Database, World
 
 INSERT_AGAIN = """
@@ -41,23 +41,30 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
             "20,000-row transactions": lambda: database.batches(UPDATE, rows, BATCH),
             "half of it deletes": lambda: _deletes(database, rows),
         }
-        ratios: dict[str, list[float]] = {kind: [] for kind in kinds}
-        loads: list[float] = []
+        drains: dict[str, list[Usage]] = {kind: [] for kind in kinds}
+        loads: dict[str, list[float]] = {kind: [] for kind in kinds}
         with place(world, database, "drain", ["lean"]) as where:
             drive(where)
             _load(world, database, "warm-up")
             for n in range(sizes.rounds):
                 for kind, change in kinds.items():
-                    load = _load(world, database, f"load-{n}")
-                    loads.append(rows / load)
-                    ratios[kind].append(load / _drain(where, change))
+                    loads[kind].append(_load(world, database, f"load-{n}"))
+                    drains[kind].append(_drain(world, where, change))
                     database.batches(INSERT_AGAIN, rows, BATCH)
                     drive(where)
             check_equal(where)
-    told = [Figure("load", loads, "documents/s")]
+    figures = []
+    for kind in kinds:
+        figures += _figures(kind, loads[kind], drains[kind], rows)
+    return [*figures, Figure("load", [rows / s for s in sum(loads.values(), [])], "documents/s")]
+
+
+def _figures(kind: str, loads: list[float], drains: list[Usage], rows: int) -> list[Figure]:
+    ratios = [load / drain.seconds for load, drain in zip(loads, drains, strict=True)]
+    cost = {m: [d.cpu[m] / rows * 1e6 for d in drains] for m in drains[0].cpu}
     return [
-        *(Figure(f"drain, {kind}, to load", r, "x", 0.8, 1.0) for kind, r in ratios.items()),
-        *told,
+        Figure(f"{kind}, to load", ratios, "x", 0.8, 1.0),
+        *(Figure(f"{kind}: {meter}", values, "us/row") for meter, values in cost.items()),
     ]
 
 
@@ -69,9 +76,17 @@ def _load(world: World, database: Database, name: str) -> float:
     return seconds
 
 
-def _drain(where: Place, change: Callable[[], None]) -> float:
+def _drain(world: World, where: Place, change: Callable[[], None]) -> Usage:
+    def used(work: Callable[[], None]) -> Usage:
+        with measured(world.meters, world.settle) as usage:
+            work()
+        return usage
+
     change()
-    return float(drive(where, seconds_of))
+    world.settle()
+    found = drive(where, used)
+    assert isinstance(found, Usage)
+    return found
 
 
 def _deletes(database: Database, rows: int) -> None:

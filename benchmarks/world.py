@@ -26,7 +26,7 @@ SETTINGS: Mapping[str, object] = {
     "max_prepared_transactions": 5100,
     "max_locks_per_transaction": 256,
 }
-SETTLED_SHARE, SETTLE_SECONDS, SETTLE_LIMIT_SECONDS = 0.05, 0.25, 20.0
+SETTLED_SHARE, SETTLE_SECONDS, SETTLE_LIMIT_SECONDS = 0.1, 0.25, 8.0
 
 LEAN = """
 create table {} (
