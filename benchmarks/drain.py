@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 from benchmarks.report import Figure
 from benchmarks.running import Place, check_equal, drive, place
@@ -56,7 +57,7 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
     figures = []
     for kind in kinds:
         figures += _figures(kind, loads[kind], drains[kind], rows)
-    return [*figures, Figure("load", [rows / s for s in sum(loads.values(), [])], "documents/s")]
+    return [*figures, Figure("load", [rows / s for s in chain(*loads.values())], "documents/s")]
 
 
 def _figures(kind: str, loads: list[float], drains: list[Usage], rows: int) -> list[Figure]:

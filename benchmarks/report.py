@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-HISTORY = Path(__file__).with_name("history.jsonl")
-ROOT = HISTORY.parent.parent
+from benchmarks import latest
+from benchmarks.latest import number
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,11 @@ class Figure:
     def row(self) -> tuple[str, ...]:
         """For the table."""
         sign = "<=" if self.at_most else ">="
-        bounds = [f"{sign} {shown(b)}" if b is not None else "" for b in (self.must, self.aim)]
+        bounds = [f"{sign} {number(b)}" if b is not None else "" for b in (self.must, self.aim)]
         verdict = {None: "", True: "reached", False: "NOT REACHED"}[self.reaches(self.must)]
         verdict += ", aim too" if self.reaches(self.must) and self.reaches(self.aim) else ""
-        spread = f"[{shown(min(self.values))} - {shown(max(self.values))}]"
-        return (self.what, f"{shown(self.median)} {self.unit}".strip(), spread, *bounds, verdict)
+        spread = f"[{number(min(self.values))} - {number(max(self.values))}]"
+        return (self.what, f"{number(self.median)} {self.unit}".strip(), spread, *bounds, verdict)
 
 
 HEADER = ("what", "median", "range", "must", "aim", "")
@@ -68,15 +70,6 @@ HEADER = ("what", "median", "range", "must", "aim", "")
 def rounded(value: float) -> float:
     """Four digits are more than a measurement is worth."""
     return float(f"{value:.4g}")
-
-
-def shown(value: float) -> str:
-    """A number for people.
-
-    >>> shown(0.8512), shown(12.345), shown(123456.7)
-    ('0.851', '12.3', '123,457')
-    """
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def reached(figures: Sequence[Figure]) -> bool:
@@ -107,8 +100,9 @@ def publish(
     print("\n".join(f"  {row}" for row in table(figures)))
     print(line, flush=True)
     if record:
-        with HISTORY.open("a") as file:
+        with latest.HISTORY.open("a") as file:
             file.write(f"{line}\n")
+        latest.write()
 
 
 def own_versions() -> dict[str, str]:
