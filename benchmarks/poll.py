@@ -30,21 +30,23 @@ class Sizes:
     in_progress: tuple[int, ...]
     changes: int
     large_rows: int
+    tables: int
 
 
 FORMS = {
-    "full": Sizes(200, 5, (100, 5000), 1_000_000, 10_000_000),
-    "short": Sizes(100, 3, (100, 5000), 200_000, 1_000_000),
-    "tiny": Sizes(3, 1, (3, 5), 50, 1000),
+    "full": Sizes(200, 5, (100, 5000), 1_000_000, 10_000_000, 200),
+    "short": Sizes(100, 3, (100, 5000), 200_000, 1_000_000, 200),
+    "tiny": Sizes(3, 1, (3, 5), 50, 1000, 3),
 }
 
 
 class Probe:
-    """A source at the end of its stream."""
+    """A source at the end of its stream; changes are made in the first of its tables."""
 
-    def __init__(self, database: Database, table: str) -> None:
-        self._database, self._table = database, table
-        self._source = PostgresSource(database.dsn, [Document(f"public.{table}", table)])
+    def __init__(self, database: Database, *tables: str) -> None:
+        self._database, self._table = database, tables[0]
+        documents = [Document(f"public.{table}", table) for table in tables]
+        self._source = PostgresSource(database.dsn, documents)
         self._cursor: Cursor = self._source.begin()[0]
         self._id = SMALL_ROWS - 1000
 
@@ -97,13 +99,18 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
         database.lean("small", max(SMALL_ROWS, *sizes.in_progress))
         database.lean("large", max(sizes.large_rows, SMALL_ROWS))
         old.lean("busy", SMALL_ROWS)
+        others = [f"t{n}" for n in range(sizes.tables)]
+        for table in others:
+            database.lean(table, 10)
         small, large, busy = Probe(database, "small"), Probe(database, "large"), Probe(old, "busy")
-        for probe in (small, large, busy):
+        many = Probe(database, "small", *others)
+        for probe in (small, large, busy, many):
             stack.callback(probe.close)
         for _ in range(sizes.rounds):
             with _in_progress(database, 1):
                 _measure(small, sizes.polls, base)
                 _measure(large, sizes.polls, cases.setdefault("large table", {}))
+                _measure(many, sizes.polls, cases.setdefault(f"{sizes.tables} tables", {}))
             for number in sizes.in_progress:
                 with _in_progress(database, number):
                     _measure(small, sizes.polls, cases.setdefault(f"{number} in progress", {}))
@@ -133,7 +140,7 @@ def _figures(
                     Figure(f"{case}, {kind}", found[kind], "ms", MANY_MILLISECONDS, at_most=True)
                 )
             ratios = _ratios(found[kind], base[kind])
-            must = None if case.startswith("5000") else MUST
+            must = None if case.startswith("5000") or case.endswith("tables") else MUST
             figures.append(Figure(f"{case}, {kind}, to base", ratios, "x", must,
                                   AIM if must else None, at_most=True))  # fmt: skip
     return figures

@@ -37,6 +37,7 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
         }
         for kind, (change, must) in kinds.items():
             written: dict[str, list[float]] = {table: [] for table in TABLES}
+            before = _log_bytes(database)
             for _ in range(sizes.rounds):
                 for table in TABLES:
                     written[table].append(_bytes(database, table, change) / sizes.rows)
@@ -45,8 +46,16 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
             figures.append(Figure(f"{kind}, to untracked", ratios, "x", must, at_most=True))
             figures.append(Figure(f"{kind}, untracked", written["untracked"], "bytes/row"))
             figures.append(Figure(f"{kind}, tracked", written["tracked"], "bytes/row"))
+            kept = (_log_bytes(database) - before) / (sizes.rows * sizes.rounds)
+            figures.append(Figure(f"{kind}, the log with its index", [kept], "bytes/row"))
     world.configure(full_page_writes=None, autovacuum=None)
     return figures
+
+
+def _log_bytes(database: Database) -> float:
+    """Of the tracked table's log, with its index."""
+    log = database.value("select log from txid_sync.tracked")
+    return float(database.value("select pg_total_relation_size(%s)", f"txid_sync.{log}"))
 
 
 def _statements(database: Database, table: str, rows: int) -> None:
