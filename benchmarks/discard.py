@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 
 from benchmarks.report import Figure
@@ -14,7 +15,9 @@ from benchmarks.running import Place, drive, finish, place
 from benchmarks.usage import seconds_of
 from benchmarks.world import Database, World, copy
 from txid_sync.sinks.discard import DiscardSink
-from txid_sync.wiring import assemble
+from txid_sync.wiring import Choices, assemble
+
+Reader = tuple[Place, Choices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,14 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
     stream: list[float] = []
     two: list[float] = []
     with world.database("discard") as database, ExitStack() as stack:
-        rows, half = sizes.rows, sizes.rows // 2
+        rows, half = sizes.rows, sizes.rows // 2  # an even number
         for table, number in (("whole", rows), ("left_half", half), ("right_half", half)):
             database.lean(table, number)
         places = {
             table: stack.enter_context(place(world, database, table, [table], sink="discard"))
             for table in ("whole", "left_half", "right_half")
         }
-        halves = [places["left_half"], places["right_half"]]
+        halves = [(places["left_half"], Choices()), (places["right_half"], Choices())]
         changed = stack.enter_context(
             place(world, database, "changes", ["whole"], sink="discard", load=False)
         )
@@ -52,7 +55,7 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
             floor = seconds_of(lambda: copy(database, "whole"))
             stream.append(floor / _stream(database, changed, rows))
             floor = seconds_of(lambda: copy(database, "whole"))
-            two.append(floor / _together(halves, half))
+            two.append(floor / _together(halves, rows))
     return [
         Figure("load, one reader, to COPY", one, "x", 0.6, 0.9),
         Figure("load, two readers, to COPY", two, "x", 1.1, 1.8),
@@ -83,28 +86,31 @@ def _stream(database: Database, where: Place, rows: int) -> float:
     return float(drive(where, changed))
 
 
-def _together(places: Sequence[Place], rows: int) -> float:
-    """Seconds from the common start until the last of several processes has loaded its rows."""
+def _together(readers: Sequence[Reader], rows: int) -> float:
+    """Seconds from the common start until the last of several processes has loaded its share."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(len(places) + 1)
-    readers = [context.Process(target=_reader, args=(p, rows, barrier)) for p in places]
-    for reader in readers:
-        reader.start()
+    barrier, read = context.Barrier(len(readers) + 1), context.SimpleQueue()
+    processes = [context.Process(target=_share, args=(r, barrier, read)) for r in readers]
+    for process in processes:
+        process.start()
     barrier.wait()
     begun = time.perf_counter()
     barrier.wait()
     seconds = time.perf_counter() - begun
-    for reader in readers:
-        reader.join()
-        assert reader.exitcode == 0
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    documents = sum(read.get() for _ in readers)
+    assert documents == rows, f"{documents} documents came"
     return seconds
 
 
-def _reader(where: Place, rows: int, barrier: Barrier) -> None:
-    with assemble(where.config) as assembly:
+def _share(reader: Reader, barrier: Barrier, read: SimpleQueue[int]) -> None:
+    where, choices = reader
+    with assemble(where.config, choices) as assembly:
         assembly.pipeline.start()
         barrier.wait()
         finish(assembly.pipeline)
         barrier.wait()
         assert isinstance(assembly.sink, DiscardSink)
-        assert assembly.sink.documents == rows
+        read.put(assembly.sink.documents)
