@@ -25,7 +25,7 @@ from txid_sync.pipeline import Pipeline
 from txid_sync.settings import Config
 from txid_sync.wiring import assemble, elasticsearch_settings
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 900.0
 END_SECONDS = 60.0
 
 
