@@ -50,6 +50,8 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
             drive(where)
             with running(where), closing(Documents(world.url, where.index)) as documents:
                 _catch_up(database, documents)
+                _trial(database, documents, sizes, sizes.rates[0] // 2)  # warms the servers
+                _catch_up(database, documents)
                 for _ in range(sizes.rounds):
                     rate, lag = _step_up(database, documents, sizes)
                     followed.append(rate)
