@@ -62,8 +62,8 @@ class InFlight:
 
     @property
     def newest_version(self) -> int:
-        """The version of the last page that is under way; versions never fall (0: none is)."""
-        return next((f.page.version for f in reversed(self._flights) if f.page), 0)
+        """The greatest version that is under way (0: none is)."""
+        return max((f.page.version for f in self._flights if f.page), default=0)
 
     def add(self, flight: Flight) -> None:
         """Append the newest flight."""

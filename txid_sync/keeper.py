@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +19,8 @@ from txid_sync.errors import Discontinuity, PreconditionError, Stop, TakenOver, 
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, epoch_of, version_of
-from txid_sync.progress.base import Fence, Progress, ProgressStore
-from txid_sync.recovery import same_history
+from txid_sync.progress.base import Fence, Marker, Progress, ProgressStore
+from txid_sync.recovery import may_be_marked, same_history
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 
@@ -44,6 +45,7 @@ class Keeper:
         seconds: Callable[[], float],
         may_resync: bool = True,
         prune_interval_seconds: float = 0.0,
+        marker_interval_seconds: float = 0.0,
     ) -> None:
         self._name = name
         self._may_resync = may_resync
@@ -60,13 +62,11 @@ class Keeper:
         self._prune_interval_seconds = prune_interval_seconds
         self._pruned_at = -math.inf
         self._wanted_txid: int | None = None
-        self.dirty = False
+        self._marker_interval_seconds = marker_interval_seconds
+        self._marked_at = -math.inf
+        self._nothing_sent = False  # since the marker of progress was written, by anybody
+        self.started = self.dirty = False
         self.resyncs = 0
-
-    @property
-    def started(self) -> bool:
-        """Whether progress is loaded."""
-        return self._progress is not None
 
     @property
     def progress(self) -> Progress:
@@ -91,7 +91,9 @@ class Keeper:
         else:
             self._progress, self._fence = stored
             self._wanted_txid = self.progress.cursor.done.lowest_open
+            self._nothing_sent = self.progress.closed
             self._compare(found)
+        self.started = True
 
     def _free_epoch(self, found: Found) -> int:
         """An epoch above what an earlier life has left in the indices, as far as a look tells.
@@ -117,11 +119,54 @@ class Keeper:
 
     def sends(self, page: Page) -> None:
         """Note that the sink may hold this page from now on, whatever becomes of its answer."""
+        self._nothing_sent = False
+        if self.progress.closed:
+            self._store_as(replace(self.progress, closed=False))
         self._sent_version = max(self._sent_version, page.version)
 
     def settled(self) -> None:
         """The sink is complete: whatever was written again has helped."""
         self._in_a_row.clear()
+        if self._seconds() - self._marked_at >= self._marker_interval_seconds:
+            self._mark()
+
+    def close(self) -> None:
+        """Nothing is under way any more: store progress, and that it is so."""
+        if not self.dirty and not self._marker_interval_seconds:
+            return
+        self._mark()
+        if self._nothing_sent and not self.progress.closed:
+            self._store_as(replace(self.progress, closed=True))
+        elif self.dirty:
+            self.save()
+
+    def _mark(self) -> None:
+        """Write a marker and remember it, if anything was sent or counted since the last one.
+
+        What a process that died has sent was read again before this one came to rest.
+        """
+        progress, marker = self.progress, self.progress.marker
+        moved = marker is None or marker.version != progress.highest_version
+        may = self._marker_interval_seconds and may_be_marked(progress.identity)
+        if not may or (self._nothing_sent and not moved):
+            return
+        self._marked_at, nonce = self._seconds(), fresh_nonce()
+        try:
+            identity = self._source.mark(self._marker_name(), nonce)
+        except Unavailable as error:  # a connection that is lost shows in the next poll
+            log.debug("%s: the marker is written later", error.message)
+            return
+        except Stop as error:
+            self._marker_interval_seconds = 0.0
+            log.warning("no marker is written: %s", error, extra={"action": "marker"})
+            return
+        if dict(identity) == dict(progress.identity):  # else another server has answered
+            self._store_as(replace(progress, marker=Marker(nonce, progress.highest_version)))
+            self._nothing_sent = True
+
+    def _marker_name(self) -> str:
+        """Pipelines of one name may fill several indices."""
+        return min(reader_of(self._name, e.index_uuid) for e in self.progress.documents.values())
 
     def save(self) -> None:
         """Store progress; raises TakenOver if another instance did so meanwhile."""
@@ -145,7 +190,7 @@ class Keeper:
 
     def check_reading(self, identity: Mapping[str, str], clock: int) -> None:
         """Raise Discontinuity if this reading cannot come from the source that progress is of."""
-        if not same_history(self.progress.identity, identity):
+        if not same_history(self.progress.identity, identity) and not self._adopted(identity):
             raise Discontinuity(_ANOTHER_SOURCE)
         if dict(identity) != dict(self.progress.identity):
             self._progress, self.dirty = replace(self.progress, identity=dict(identity)), True
@@ -154,6 +199,21 @@ class Keeper:
             raise Discontinuity(
                 f"the source went back: its clock is {clock}, versions up to {highest} were sent"
             )
+
+    def _adopted(self, identity: Mapping[str, str]) -> bool:
+        """Whether the source is the same in another timeline, and has all that progress counts."""
+        if self.progress.marker is None or not self._nothing_sent:
+            return False
+        try:
+            told, nonce = self._source.marker(self._marker_name())
+        except PreconditionError:
+            return False
+        here = dict(told) == dict(identity)  # else yet another server has answered
+        if not here or not continuity.proved(self.progress, told, nonce, self._nothing_sent):
+            return False
+        self._store_as(replace(self.progress, identity=dict(identity)))
+        log.info("%s", _SAME_HISTORY, extra={"action": "adopted"})
+        return True
 
     def check_owner(self, interval_seconds: float) -> None:
         """Now and then: raise TakenOver if progress was saved by somebody else, also when idle."""
@@ -321,6 +381,15 @@ def reader_of(pipeline: str, index_uuid: str) -> str:
     return f"{pipeline}/{index_uuid}"
 
 
+def fresh_nonce() -> str:
+    """A text that was never a marker before."""
+    return secrets.token_hex(8)
+
+
+_SAME_HISTORY = (
+    "the source has another timeline, and holds the marker that was written last: nothing is lost,"
+    " going on where it was"
+)
 _DROPPED = (
     "%s is not configured any more and no longer synced: its index stays as it is (delete it if it "
     "is not needed), its table is still captured; to end that: select txid_sync.untrack('%s')"

@@ -66,7 +66,7 @@ class PipelineSystem(Writers):
         if instance not in self._pipelines:
             source = MemorySource(self.database, self.documents)
             options = PipelineOptions(
-                Limits(documents=2), save_interval_seconds=0.0, brake_off=True
+                Limits(documents=2), skim_entries=48, save_interval_seconds=0.0, brake_off=True
             )
             pipeline = self._class(
                 "main", source, self.sink, self.store, self.documents, options,

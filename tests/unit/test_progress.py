@@ -12,7 +12,7 @@ import pytest
 from txid_sync.cursor import Cursor, Position
 from txid_sync.errors import CursorFormatError
 from txid_sync.progress import base
-from txid_sync.progress.base import Counts, DocumentProgress, Progress
+from txid_sync.progress.base import Counts, DocumentProgress, Marker, Progress
 from txid_sync.snapshot import Snapshot
 
 PROGRESS = Progress(
@@ -58,7 +58,9 @@ def test_changing_one_document_leaves_the_rest() -> None:
         ("documents.a.load_version", True), ("documents.a.sweep_below", None),
         ("documents.a.extra", 1), ("extra", 1), ("acknowledged", None), ("acknowledged", {}),
         ("acknowledged.documents", -1), ("acknowledged.pages", True), ("acknowledged.extra", 1),
-        ("format", 1), ("format", 2), ("place", -1), ("place", "1"),
+        ("format", 1), ("format", 2), ("format", 3), ("place", -1), ("place", "1"), ("closed", 1),
+        ("marker", 1), ("marker", {"nonce": "n"}), ("marker", {"nonce": "n", "version": "1"}),
+        ("marker", {"nonce": 1, "version": 1}),
     ],
 )  # fmt: skip
 def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
@@ -76,7 +78,8 @@ def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
 def test_progress_of_the_first_format_is_read() -> None:
     """Progress stored before counts were kept is followed, and counts begin at 0."""
     value = json.loads(PROGRESS.to_json())
-    del value["acknowledged"], value["place"]
+    for newer in ("acknowledged", "place", "marker", "closed"):
+        del value[newer]
     found = Progress.from_json(json.dumps({**value, "format": 1}))
     assert found == replace(PROGRESS, acknowledged=Counts())
 
@@ -84,8 +87,18 @@ def test_progress_of_the_first_format_is_read() -> None:
 def test_progress_of_the_second_format_is_read() -> None:
     """Progress stored before places were kept is followed; it knows of no place."""
     value = json.loads(PROGRESS.to_json())
-    del value["place"]
+    for newer in ("place", "marker", "closed"):
+        del value[newer]
     assert Progress.from_json(json.dumps({**value, "format": 2})) == replace(PROGRESS, place=0)
+
+
+def test_progress_of_the_third_format_is_read() -> None:
+    """Progress stored before there were markers is followed, and proves nothing."""
+    value = json.loads(replace(PROGRESS, marker=Marker("n", 7), closed=True).to_json())
+    del value["marker"], value["closed"]
+    found = Progress.from_json(json.dumps({**value, "format": 3}))
+    assert found == PROGRESS
+    assert (found.marker, found.closed) == (None, False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "{}", b"\xff"])

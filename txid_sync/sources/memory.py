@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from txid_sync import ids as document_ids
@@ -33,33 +33,9 @@ from txid_sync.model import (
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
-from txid_sync.sources.memory_wal import Key, Table
+from txid_sync.sources.memory_look import Connection, Entry, Look
+from txid_sync.sources.memory_wal import Key, Mark, Table
 from txid_sync.sources.refusals import check_forward, check_key, check_pruned
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A backend, and what the last poll on it saw if it found nothing: (snapshot, done)."""
-
-    pid: int
-    idle: tuple[str, Snapshot] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one statement sees besides rows: backend, snapshot, WAL insert position."""
-
-    pid: int
-    snapshot: Snapshot
-    inserted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key of the change log at its place; no key: the table was truncated."""
-
-    position: Position
-    key: Key | None
 
 
 class MemorySource(Source):
@@ -142,19 +118,44 @@ class MemorySource(Source):
     ) -> StreamPage:
         epoch, limits = wanted
         if not names:  # the log was pruned meanwhile: nothing is left but to close the window
-            name, rest = next(iter(self.documents)), list[str]()
-            found: list[Entry] = []
+            name, found = next(iter(self.documents)), list[Entry]()
         else:
-            name, rest = names[0], list(names[1:])
+            name = names[0]
             found = self._order(self._entries(name, cursor, until, look))
         entries = self._limit(name, found, limits, look)
-        keys = {entry.key for entry in entries if entry.key is not None}
-        page = self._build(name, sorted(keys), epoch, look)
-        last = self._position(entries) if entries else None
+        page = self._build(name, _keys(entries), epoch, look)
         full = self._full(entries, found, page)
+        return self._moved(cursor.open(until), entries, names[1:], page, full)
+
+    def _moved(
+        self, cursor: Cursor, entries: Sequence[Entry], rest: Sequence[str], page: Page, full: bool
+    ) -> StreamPage:
+        assert cursor.window is not None
+        until = cursor.window.until
+        last = self._position(entries) if entries else None
         after = self._next(cursor, until, last, full, rest)
         truncated = any(entry.key is None for entry in entries)
         return StreamPage(page, after, truncated, until.clock)
+
+    def skim(self, cursor: Cursor, epoch: int, entries: int) -> tuple[Reading, Sequence[str]]:
+        """The next entries of the window as distinct ids."""
+        look = self._look()
+        reading = Reading(self.database.identity(), look.snapshot.clock, None)
+        self._check(cursor, look)
+        until, at = self._until(cursor, look), cursor.position
+        names = self._names_with_news(cursor, until, look)
+        if not names or at is None or at.table != names[0]:
+            return reading, ()
+        found = self._order(self._entries(names[0], cursor, until, look))
+        page = self._build(names[0], (), epoch, look)
+        full = len(found) > entries
+        stream = self._moved(cursor, found[:entries], names[1:], page, full)
+        ids = [document_ids.encode(key) for key in _keys(found[:entries])]
+        return replace(reading, page=stream), ids
+
+    def page_keys(self, document: str, limits: Limits) -> int:  # noqa: ARG002
+        """As many as there may be."""
+        return limits.documents
 
     # -- the rules, one method each -----------------------------------------------------------
 
@@ -276,6 +277,21 @@ class MemorySource(Source):
         check_key(document, self._table(document).key, texts)
         return tuple(texts)
 
+    def mark(self, name: str, nonce: str) -> Mapping[str, str]:
+        """Write a marker; it is flushed."""
+        self._look()
+        record = Mark(self.database.draw(), name, nonce)
+        self.database.append(record, flush=True)
+        self.database.change(latest_ended=record.xid)
+        return self.database.identity()
+
+    def marker(self, name: str) -> tuple[Mapping[str, str], str]:
+        """The last marker of this name in the WAL."""
+        self._look()
+        wal = self.database.state.wal
+        found = [r.nonce for r in wal if isinstance(r, Mark) and r.name == name]
+        return self.database.identity(), found[-1] if found else ""
+
     # -- inside -----------------------------------------------------------------------------
 
     def _table(self, name: str) -> Table:
@@ -360,6 +376,11 @@ class MemorySource(Source):
             return row.replace("\n", " ")
         value = json.loads(row)
         return json.dumps({column: value[column] for column in columns}, separators=(",", ":"))
+
+
+def _keys(entries: Sequence[Entry]) -> list[Key]:
+    """Each key once, in order."""
+    return sorted({entry.key for entry in entries if entry.key is not None})
 
 
 def _action(operation: str, document_id: str, version: int) -> bytes:

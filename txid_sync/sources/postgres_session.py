@@ -32,7 +32,9 @@ QUERIES = load("queries.sql")
 # Bodies come as UTF-8 bytes and stay bytes: no decoding of rows on the way through.
 _BODY = extensions.new_type((_TEXT_OID,), "TXID_SYNC_TEXT", extensions.BYTES)
 
-_NO_UPKEEP = "run 'txid-sync init --reader ROLE' as the owner of the schema txid_sync"
+_ACTIONS = ("body", "deletes")
+
+_MAY_NOT_WRITE = "run 'txid-sync init --reader ROLE' as the owner of the schema txid_sync"
 
 Query = sql.Composable | str
 
@@ -113,19 +115,18 @@ class Session:
         assert len(rows) == 1, f"expected one row, got {len(rows)}"
         return rows[0]
 
-    def upkeep(self, relation: str, reader: str, wanted: int | None, batch: int) -> int:
-        """How many log rows were deleted, in a transaction of its own: all others only read."""
-        parameters = {"relation": relation, "reader": reader, "wanted": wanted, "batch": batch}
+    def writing_row(self, query: Query, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The one row of a statement that writes, in a transaction of its own."""
         self.run(QUERIES["begin_writing"])
         try:
-            deleted = int(self.row(QUERIES["upkeep"], parameters)["deleted"])
+            row = self.row(query, parameters)
             self.run("commit")
         except TxidSyncError as error:
             self._roll_back()
             if isinstance(error, PreconditionError):
-                raise PreconditionError(error.message, _NO_UPKEEP) from None
+                raise PreconditionError(error.message, _MAY_NOT_WRITE) from None
             raise
-        return deleted
+        return row
 
     def _roll_back(self) -> None:
         """End a transaction that failed, with the connection if need be."""
@@ -135,8 +136,8 @@ class Session:
             self.close()
 
     def raw_row(self, query: Query, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The one row of a page statement: errors of the driver are left as they are, the column
-        `body` comes as bytes."""
+        """The one row of a page statement: errors of the driver are left as they are, the actions
+        come as bytes."""
         with self._cursor() as cursor:
             extensions.register_type(_BODY, cursor)
             with self._watching():
@@ -145,7 +146,7 @@ class Session:
             assert values is not None
             row = dict(zip((c.name for c in cursor.description or ()), values, strict=True))
             return {
-                name: value.decode() if isinstance(value, bytes) and name != "body" else value
+                name: value.decode() if isinstance(value, bytes) and name not in _ACTIONS else value
                 for name, value in row.items()
             }
 
