@@ -24,9 +24,10 @@ from txid_sync.sources.postgres_catalog import (
     resolve,
     schema_of,
 )
+from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_rows import SMALLER, PostgresRows
 from txid_sync.sources.postgres_server import Memory, Primary
-from txid_sync.sources.postgres_session import Session, search_path
+from txid_sync.sources.postgres_session import QUERIES, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
 from txid_sync.sources.postgres_standby import Standby
 from txid_sync.sources.postgres_upkeep import PostgresUpkeep
@@ -59,6 +60,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         self._statements: dict[str, Statements] = {}
         self._probe = POLL
         self._sizes: dict[str, PageSize] = {}
+        self._described: tuple[str, dict[str, Schema]] | None = None
         self._idle: _Idle | None = None
         self._rest: tuple[int, Snapshot, tuple[str, ...]] | None = None
 
@@ -68,7 +70,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         """Connect, pin the session, find every table and its log; a no-op while connected."""
         if self._session.connected and self._statements:
             return
-        self._idle = self._rest = None
+        self._idle = self._rest = self._described = None
         self._statements = {}
         self._session.connect()
         kind = Standby if self._session.in_recovery else Primary
@@ -104,11 +106,20 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         self._server.arrive()
 
     def describe(self) -> Mapping[str, Schema]:
-        """The schema of every document; raises PreconditionError if capture is not complete."""
+        """The schema of every document; raises PreconditionError if capture is not complete.
+
+        One statement tells whether anything has changed since the last time on this connection.
+        """
         self.connect()
-        for statements in self._statements.values():
-            check_triggers(self._session, statements.table)
-        return {n: schema_of(self._session, s) for n, s in self._statements.items()}
+        tables = [statements.table for statements in self._statements.values()]
+        parameters = {"relations": array([table.relation for table in tables])}
+        catalog = self._session.row(QUERIES["catalog"], parameters)["catalog"]
+        if self._described is None or self._described[0] != catalog:
+            for table in tables:
+                check_triggers(self._session, table)
+            found = {n: schema_of(self._session, s) for n, s in self._statements.items()}
+            self._described = catalog, found
+        return self._described[1]
 
     def begin(self) -> tuple[Cursor, int]:
         """A first cursor that has passed the gate."""
@@ -168,7 +179,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
             return window.until, names, Reading({}, 0, None)
         row = self._session.row(
             self._probe,
-            {"xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
+            {"xip": array(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
         )
         snapshot = self._server.finished(row)
         if self._server.is_behind(cursor, row):
@@ -207,7 +218,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
 
     def _parameters(self, cursor: Cursor, at: Position, epoch: int) -> dict[str, Any]:
         return {
-            "xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
+            "xip": array(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
             "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
             **self._server.parameters(epoch),
         }  # fmt: skip

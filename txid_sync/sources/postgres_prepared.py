@@ -9,6 +9,7 @@ comes, and the second has a snapshot of its own, taken behind the lock.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg2 import extensions, sql
@@ -37,3 +38,14 @@ class Prepared:
         lock = sql.SQL(", ").join(self.tables).as_string(context)
         locked = f"lock table {lock} in access share mode; " if lock else ""
         return f"prepare {self.name} as {text}", f"{locked}execute {self.name}{values}"
+
+
+def array(values: Sequence[int | str]) -> str:
+    r"""An array as PostgreSQL reads it from a text; a list of the driver is an expression for each
+    element, which takes milliseconds to parse where there are thousands.
+
+    >>> print(array([3, 5]), array(["a", 'b"']))
+    {"3","5"} {"a","b\""}
+    """
+    quoted = (str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join([f'"{value}"' for value in quoted]) + "}"

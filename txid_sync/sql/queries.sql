@@ -434,6 +434,37 @@ select count(*) as triggers,
                       union select %(relation)s::oid)
    and g.tgname like 'txid\_sync%%'
 
+-- catalog --
+-- Whether anything has changed of what is asked of each table one by one: all that the fingerprints
+-- hold, keys, heirs, and how the tables are tracked.  One statement for all tables.
+with members as (
+  select c.oid, concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind, c.relrowsecurity,
+                                  c.relforcerowsecurity) as text
+    from pg_class c
+   where c.oid in (select unnest(%(relations)s::oid[])
+                   union
+                   select p.relid
+                     from unnest(%(relations)s::oid[]) r cross join pg_partition_tree(r) p)
+)
+select md5(concat_ws('|',
+  (select string_agg(m.text, ',' order by m.oid) from members m),
+  (select string_agg(concat_ws(' ', n.oid, n.xmin), ',' order by n.oid) from pg_namespace n),
+  (select string_agg(concat_ws(' ', a.attrelid, a.attnum, a.xmin), ',' order by a.attrelid, a.attnum)
+     from pg_attribute a where a.attnum > 0 and a.attrelid in (select oid from members)),
+  (select string_agg(concat_ws(' ', g.oid, g.xmin), ',' order by g.oid)
+     from pg_trigger g where g.tgrelid in (select oid from members)),
+  (select string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.xmin), ',' order by i.indexrelid)
+     from pg_index i where i.indrelid in (select oid from members)),
+  (select string_agg(concat_ws(' ', i.inhparent, i.inhrelid, i.xmin), ',' order by i.inhrelid)
+     from pg_inherits i where i.inhparent in (select oid from members)),
+  (select string_agg(concat_ws(' ', t.oid, t.xmin), ',' order by t.oid)
+     from pg_type t where t.oid >= 16384 and t.typtype in ('e', 'd', 'r', 'm', 'c')),
+  (select string_agg(concat_ws(' ', e.oid, e.enumlabel), ',' order by e.oid) from pg_enum e),
+  (select string_agg(concat_ws(' ', a.attrelid, a.attnum, a.xmin), ',' order by a.attrelid, a.attnum)
+     from pg_class c join pg_attribute a on a.attrelid = c.oid where c.relkind = 'c'),
+  (select string_agg(concat_ws(' ', t.id, t.relation::oid, t.log, t.key, t.capture), ',' order by t.id)
+     from txid_sync.tracked t))) as catalog
+
 -- fingerprint --
 -- What the change log does not show: the table itself, its columns, our triggers, row-level
 -- security, partitions, the names within its types (the next block, where there are any).
