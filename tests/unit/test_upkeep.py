@@ -127,7 +127,7 @@ def test_a_reader_is_noted_before_its_cursor_begins() -> None:
     assert source.calls[:3] == [("a", None), ("b", None), "begin"]
 
 
-def test_the_slower_of_two_pipelines_is_waited_for() -> None:
+def test_B18_the_slower_of_two_pipelines_is_waited_for() -> None:
     """Two pipelines of one log: what one has not stored stays, and neither ever resyncs."""
     world = World()
     fast, slow = pruning(world), pruning(world, name="slow")
