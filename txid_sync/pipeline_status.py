@@ -18,7 +18,7 @@ class PipelineOptions:
     """
 
     limits: Limits = field(default_factory=Limits)
-    in_flight: int = 4
+    in_flight: int = 2
     skim_entries: int = 100_000
     save_interval_seconds: float = 1.0
     prune_interval_seconds: float = 0.0
