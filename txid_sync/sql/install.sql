@@ -301,8 +301,16 @@ declare
   source text := txid_sync.capture_source(entry.log, entry.key, entry.capture);
   called text := format('txid_sync.capture_%s()', entry.id);
   table_owner regrole := (select relowner from pg_class where oid = entry.relation);
+  compressed text := (
+    select string_agg(format('alter %I set storage external', a.attname), ', ')
+      from pg_attribute a
+     where a.attrelid = to_regclass(format('txid_sync.%I', entry.log))
+       and a.attname ~ '^k[0-9]+$' and not a.attisdropped and a.attstorage <> 'e');
   reader regrole;
 begin
+  if compressed is not null then  -- it would take longer than all the rest of the capture
+    execute format('alter table txid_sync.%I %s', entry.log, compressed);
+  end if;
   if not exists (select from pg_proc p where p.oid = to_regprocedure(called)
                     and p.prosrc = source and p.proowner = capture_role::regrole) then
     execute format('create or replace function %s returns trigger language plpgsql '
@@ -330,18 +338,8 @@ begin
 end
 $$;
 
--- Whether keys that are equal look alike: then plain comparison tells whether one has changed.  It
--- takes a third of the time that comparing records does, which every UPDATE pays.
-create or replace function txid_sync.equal_is_same(relation regclass, key name[])
-returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-  select bool_and(a.atttypid = any ('{int2,int4,int8,oid,uuid,date}'::regtype[])
-                  or a.atttypid in ('text'::regtype, 'varchar'::regtype) and l.collisdeterministic)
-    from unnest(key) k
-    join pg_attribute a on a.attrelid = relation and a.attname = k
-    left join pg_collation l on l.oid = a.attcollation
-$$;
-
--- The triggers of one table: names, where, and how to make them.
+-- The triggers of one table: names, where, and how to make them.  Where equal keys look alike, plain
+-- comparison tells whether one has changed: comparing records takes longer, and every UPDATE pays.
 create or replace function txid_sync.wanted_triggers(entry txid_sync.tracked)
 returns table (relation regclass, name name, definition text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -350,10 +348,15 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
                 w.name, format(w.events, w.relation, k.changed), entry.id, w.argument)
     from (select string_agg(format('old.%I', k), ', ') as old,
                  string_agg(format('new.%I', k), ', ') as new,
-                 string_agg(format('old.%1$I is distinct from new.%1$I', k), ' or ') as differ
-            from unnest(entry.key) k) c
+                 string_agg(format('old.%1$I is distinct from new.%1$I', k), ' or ') as differ,
+                 bool_and(a.atttypid = any ('{int2,int4,int8,oid,uuid,date}'::regtype[])
+                          or a.atttypid in ('text'::regtype, 'varchar'::regtype)
+                             and l.collisdeterministic) as alike
+            from unnest(entry.key) k
+            join pg_attribute a on a.attrelid = entry.relation and a.attname = k
+            left join pg_collation l on l.oid = a.attcollation) c
    cross join lateral (
-     select case when txid_sync.equal_is_same(entry.relation, entry.key)
+     select case when c.alike
                  then format('(%s)', c.differ)
                  else format('(pg_catalog.record_image_ne(row(%s), row(%s)))', c.old, c.new)
             end as changed) k

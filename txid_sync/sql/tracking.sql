@@ -275,7 +275,7 @@ begin
   execute format('grant execute on function txid_sync.track(regclass, text, name[]), '
     'txid_sync.untrack(regclass), txid_sync.rebind(regclass), txid_sync.members(regclass), '
     'txid_sync.prepare(regclass, text, name[]), txid_sync.refuse_unfit(regclass), '
-    'txid_sync.refuse_stranger(regclass), txid_sync.equal_is_same(regclass, name[]), '
+    'txid_sync.refuse_stranger(regclass), '
     'txid_sync.wanted_triggers(txid_sync.tracked) to %I', role);
 end
 $$;
