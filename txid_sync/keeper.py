@@ -14,12 +14,14 @@ from dataclasses import replace
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PreconditionError, Stop, TakenOver, Unavailable
+from txid_sync.errors import Discontinuity, PreconditionError, Stop, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, epoch_of, version_of
 from txid_sync.progress.base import Fence, Progress, ProgressStore
 from txid_sync.recovery import same_history
+from txid_sync.share import WHOLE, Share
+from txid_sync.shares import ShareProgress
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 
@@ -27,6 +29,7 @@ log = logging.getLogger("txid_sync")
 
 MAX_RESYNCS_IN_A_ROW = 5
 PRUNE_BATCH = 10_000
+_NO_HISTORY = "the progress of the former workers does not fit together"
 _ANOTHER_SOURCE = "the source is another server, database or history"
 
 
@@ -44,10 +47,12 @@ class Keeper:
         seconds: Callable[[], float],
         may_resync: bool = True,
         prune_interval_seconds: float = 0.0,
+        share: Share = WHOLE,
     ) -> None:
-        self._name = name
+        self._name, self._share = name, share
+        self._stored = ShareProgress(store, name, share, self._note_all, self._forget_all)
         self._may_resync = may_resync
-        self._source, self._sink, self._store = source, sink, store
+        self._source, self._sink = source, sink
         self._documents = list(documents)
         self._failpoint, self._seconds = failpoint, seconds
         self._progress: Progress | None = None
@@ -78,20 +83,21 @@ class Keeper:
         """Load progress, or make the first; answer every difference from what is found."""
         self._source.connect()
         self._sink.connect()
-        stored = self._store.load(self._name)
+        stored = self._stored.load()
         self._failpoint("progress-loaded")
         if stored is not None:
             self._source.resume(stored[0].identity, stored[0].place)
         found = self._look()
         if stored is None:
-            cursor, clock = self._begin(found)
+            cursor, clock = self._begin(found, Share.all(self._share.of))
             found = replace(found, clock=clock)
             first = continuity.first(cursor, self._documents, found, load, self._free_epoch(found))
-            self._store_as(first)
-        else:
-            self._progress, self._fence = stored
-            self._wanted_txid = self.progress.cursor.done.lowest_open
-            self._compare(found)
+            stored = self._stored.begin(first)
+            self._saved_at = self._seconds()
+            self._failpoint("progress-saved")
+        self._progress, self._fence = stored
+        self._wanted_txid = self.progress.cursor.done.lowest_open
+        self._compare(found)
 
     def _free_epoch(self, found: Found) -> int:
         """An epoch above what an earlier life has left in the indices, as far as a look tells.
@@ -129,7 +135,7 @@ class Keeper:
 
     def _store_as(self, progress: Progress) -> None:
         """Store this progress, and only then go by it."""
-        self._fence = self._store.save(self._name, progress, self._fence)
+        self._fence = self._stored.save(progress, self._fence)
         self._progress = progress
         self._wanted_txid = progress.cursor.done.lowest_open
         self.dirty = False
@@ -146,7 +152,7 @@ class Keeper:
     def check_reading(self, identity: Mapping[str, str], clock: int) -> None:
         """Raise Discontinuity if this reading cannot come from the source that progress is of."""
         if not same_history(self.progress.identity, identity):
-            raise Discontinuity(_ANOTHER_SOURCE)
+            raise Discontinuity(_ANOTHER_SOURCE if self.progress.identity else _NO_HISTORY)
         if dict(identity) != dict(self.progress.identity):
             self._progress, self.dirty = replace(self.progress, identity=dict(identity)), True
         highest = max(self.progress.highest_version, self._sent_version)
@@ -161,12 +167,7 @@ class Keeper:
         if self.dirty or now - self._owned_at < interval_seconds:
             return
         self._owned_at = now
-        stored = self._store.load(self._name)
-        if stored is None or stored[1] != self._fence:
-            raise TakenOver(
-                f"another instance, or a resync, saved the progress of pipeline {self._name!r}",
-                "let only one instance run; after a resync start this one again",
-            )
+        self._stored.check(self._fence)
 
     def look_soon(self) -> None:
         """Let the next `check_catalog` look at once."""
@@ -202,14 +203,17 @@ class Keeper:
         self._pruned_at = now
         return False
 
-    def _prune(self, uuids: Mapping[str, str], wanted: int | None) -> int:
+    def _prune(
+        self, uuids: Mapping[str, str], wanted: int | None, shares: Sequence[Share] = ()
+    ) -> int:
         """How many rows went of the log that lost most; -1: try again later.  A right that is
         missing is told once."""
         if not self._prune_interval_seconds:
             return 0
         try:
             return max([
-                self._source.prune(name, reader_of(self._name, uuid), wanted, PRUNE_BATCH)
+                self._source.prune(name, self._reader(share, uuid), wanted, PRUNE_BATCH)
+                for share in shares or (self._share,)
                 for name, uuid in uuids.items()
             ], default=0)  # fmt: skip
         except Unavailable as error:  # a connection that is lost shows in the next poll
@@ -220,10 +224,31 @@ class Keeper:
             log.warning("the change logs are not pruned: %s", error, extra={"action": "prune"})
             return 0
 
-    def _begin(self, found: Found) -> tuple[Cursor, int]:
+    def _begin(self, found: Found, shares: Sequence[Share] = ()) -> tuple[Cursor, int]:
         """A new cursor; nobody prunes what it will want, for that is noted before."""
-        self._prune(found.indices, None)
+        self._prune(found.indices, None, shares)
         return self._source.begin()
+
+    def _reader(self, share: Share, index_uuid: str) -> str:
+        return reader_of(share.entry(self._name), index_uuid)
+
+    def _note_all(self, shares: Sequence[Share], progress: Progress) -> None:
+        """Note that workers are going to go on from this progress."""
+        names = [d.name for d in self._documents if d.name in progress.documents]
+        uuids = {name: progress.documents[name].index_uuid for name in names}
+        self._prune(uuids, progress.cursor.done.lowest_open, shares)
+
+    def _forget_all(self, shares: Sequence[Share], progress: Progress) -> None:
+        """Let go of what former workers have noted; what cannot be is let go by retention."""
+        if not self._prune_interval_seconds:
+            return
+        uuids = {entry.index_uuid for entry in progress.documents.values()}
+        try:
+            for share in shares:
+                for uuid in uuids:
+                    self._source.forget(self._reader(share, uuid))
+        except (Unavailable, Stop) as error:
+            log.debug("%s: the former readers stay noted", error.message)
 
     # -- resync -----------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from txid_sync.keeper import Keeper
 from txid_sync.model import Ack, Document, Page, StreamPage, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions, PipelineStatus
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
+from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 from txid_sync.sweep import candidates, swept
@@ -48,7 +49,10 @@ GATE_POLL_SECONDS = 0.0005
 
 
 class Pipeline:
-    """Source -> sink with one cursor; drive it by `start`, then `step` for ever, then `stop`."""
+    """Source -> sink with one cursor; drive it by `start`, then `step` for ever, then `stop`.
+
+    A worker does so for its share of the keys; its source gives no others.
+    """
 
     def __init__(
         self,
@@ -60,14 +64,15 @@ class Pipeline:
         options: PipelineOptions | None = None,
         failpoint: Failpoint = ignore,
         seconds: Callable[[], float] = time.monotonic,
+        share: Share = WHOLE,
     ) -> None:
-        self.name = name
+        self.name, self._share = name, share
         self._source, self._sink = source, sink
         self._options = options or PipelineOptions()
         self._failpoint, self._seconds = failpoint, seconds
         self._keeper = Keeper(
             name, source, sink, store, documents, failpoint, seconds,
-            self._options.may_resync, self._options.prune_interval_seconds,
+            self._options.may_resync, self._options.prune_interval_seconds, share,
         )  # fmt: skip
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
@@ -259,8 +264,10 @@ class Pipeline:
         if not entry.sweep_below:
             return
         free = entry.sweep_asked or self._options.brake_off
-        share = None if free else self._options.brake_share
-        chunks = candidates(self._sink, name, entry.sweep_below, share, self._check_version)
+        brake = None if free else self._options.brake_share
+        chunks = candidates(
+            self._sink, name, entry.sweep_below, brake, self._check_version, self._share
+        )
         self._sweep = name, entry.sweep_below, chunks
         log.info("sweep of %s begins", name, extra={"action": "sweep"})
         self._failpoint("sweep-begun")

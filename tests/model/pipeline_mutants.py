@@ -185,7 +185,7 @@ def take_over_not_noticed() -> Patch:
         try:
             real(self, progress)
         except TakenOver:
-            stored = self._store.load(self._name)
+            stored = self._stored.load()
             assert stored is not None
             self._fence = stored[1]
             real(self, progress)

@@ -19,7 +19,7 @@ TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at")
 FIGURES = {"resyncs"}
 FIXED = {
     "name", "_name", "_source", "_sink", "_store", "_documents", "_options", "_failpoint",
-    "_seconds", "_keeper", "_flights",
+    "_seconds", "_keeper", "_flights", "_share", "_stored",
 }  # fmt: skip
 IGNORED = FIXED | FIGURES | {"_sweep", "_fence"}  # the last two have a place of their own
 COUNTS = [f.name for f in fields(Counts)]

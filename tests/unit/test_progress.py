@@ -59,6 +59,8 @@ def test_changing_one_document_leaves_the_rest() -> None:
         ("documents.a.extra", 1), ("extra", 1), ("acknowledged", None), ("acknowledged", {}),
         ("acknowledged.documents", -1), ("acknowledged.pages", True), ("acknowledged.extra", 1),
         ("format", 1), ("format", 2), ("place", -1), ("place", "1"),
+        ("workers", 0), ("workers", 129), ("workers", "2"), ("base", [1]), ("base", [1, "2"]),
+        ("base", 5), ("format", 3),
     ],
 )  # fmt: skip
 def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
@@ -76,7 +78,7 @@ def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
 def test_progress_of_the_first_format_is_read() -> None:
     """Progress stored before counts were kept is followed, and counts begin at 0."""
     value = json.loads(PROGRESS.to_json())
-    del value["acknowledged"], value["place"]
+    del value["acknowledged"], value["place"], value["workers"], value["base"]
     found = Progress.from_json(json.dumps({**value, "format": 1}))
     assert found == replace(PROGRESS, acknowledged=Counts())
 
@@ -84,8 +86,21 @@ def test_progress_of_the_first_format_is_read() -> None:
 def test_progress_of_the_second_format_is_read() -> None:
     """Progress stored before places were kept is followed; it knows of no place."""
     value = json.loads(PROGRESS.to_json())
-    del value["place"]
+    del value["place"], value["workers"], value["base"]
     assert Progress.from_json(json.dumps({**value, "format": 2})) == replace(PROGRESS, place=0)
+
+
+def test_progress_of_the_third_format_is_read() -> None:
+    """Progress stored before there were workers is that of a single one."""
+    value = json.loads(PROGRESS.to_json())
+    del value["workers"], value["base"]
+    assert Progress.from_json(json.dumps({**value, "format": 3})) == PROGRESS
+
+
+def test_the_base_of_a_worker_is_kept() -> None:
+    """How many share the keys, and from which base a worker began, are read back."""
+    shared = replace(PROGRESS, workers=3, base=(7, 1))
+    assert Progress.from_json(shared.to_json()) == shared
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "{}", b"\xff"])

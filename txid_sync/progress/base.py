@@ -20,8 +20,9 @@ from typing import Any
 from txid_sync.cursor import Cursor
 from txid_sync.errors import CursorFormatError
 from txid_sync.model import MAX_EPOCH
+from txid_sync.share import MAX_WORKERS
 
-FORMAT = 3
+FORMAT = 4
 
 Fence = tuple[int, int]
 
@@ -75,6 +76,10 @@ class Progress:
 
     `place` is how far the source had come in what was acknowledged, if it can go back by itself (a
     standby; else 0).
+
+    `workers` says how many share the keys.  What is stored under the pipeline's own name tells how
+    many there are now; of several it is the base from which each of them began, and each keeps its
+    own progress under the name of its share, with the fence of that `base`.
     """
 
     cursor: Cursor
@@ -84,6 +89,8 @@ class Progress:
     documents: Mapping[str, DocumentProgress] = field(default_factory=dict)
     acknowledged: Counts = Counts()
     place: int = 0
+    workers: int = 1
+    base: Fence | None = None
 
     def with_document(self, name: str, **changes: Any) -> Progress:
         """This progress with some fields of one document changed."""
@@ -105,6 +112,8 @@ class Progress:
             "documents": documents,
             "acknowledged": asdict(self.acknowledged),
             "place": self.place,
+            "workers": self.workers,
+            "base": self.base,
         }
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
@@ -124,7 +133,9 @@ class Progress:
         if value["format"] == 1 and "acknowledged" not in value:
             value = {**value, "format": 2, "acknowledged": asdict(Counts())}
         if value["format"] == 2 and "place" not in value:
-            value = {**value, "format": FORMAT, "place": 0}
+            value = {**value, "format": 3, "place": 0}
+        if value["format"] == 3 and "workers" not in value:
+            value = {**value, "format": FORMAT, "workers": 1, "base": None}
         if set(value) != _NAMES or value["format"] != FORMAT:
             raise ValueError(f"fields {sorted(value)}, format {value.get('format')!r}")
         epoch, highest, place = value["epoch"], value["highest_version"], value["place"]
@@ -136,11 +147,13 @@ class Progress:
         documents = {name: _document(d) for name, d in value["documents"].items()}
         counts = _counts(value["acknowledged"])
         cursor = Cursor.from_dict(value["cursor"])
-        return cls(cursor, identity, epoch, highest, documents, counts, place)
+        workers, base = _workers(value["workers"], value["base"])
+        return cls(cursor, identity, epoch, highest, documents, counts, place, workers, base)
 
 
 _NAMES = {
-    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place"
+    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged",
+    "place", "workers", "base",
 }  # fmt: skip
 _TYPES = {
     "table": str,
@@ -160,6 +173,16 @@ def _counts(value: Any) -> Counts:
         if type(value[name]) is not int or value[name] < 0:
             raise ValueError(f"acknowledged {name}: {value[name]!r}")
     return Counts(**value)
+
+
+def _workers(workers: Any, base: Any) -> tuple[int, Fence | None]:
+    if type(workers) is not int or not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"workers {workers!r}")
+    if base is None:
+        return workers, None
+    if not isinstance(base, list) or [type(number) for number in base] != [int, int]:
+        raise ValueError(f"base {base!r}")
+    return workers, (base[0], base[1])
 
 
 def _document(value: Any) -> DocumentProgress:

@@ -30,10 +30,11 @@ from txid_sync.model import (
     StreamPage,
     version_of,
 )
+from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
-from txid_sync.sources.memory_wal import Key, Table
+from txid_sync.sources.memory_wal import Key, Table, Wants, wanted_of
 from txid_sync.sources.refusals import check_forward, check_key, check_pruned
 
 
@@ -70,8 +71,10 @@ class MemorySource(Source):
         database: MemoryDatabase,
         documents: Sequence[Document],
         now: Callable[[], float] = time.monotonic,
+        share: Share = WHOLE,
     ) -> None:
         self.database = database
+        self.share = share
         self.now = now
         ordered = sorted(documents, key=lambda document: document.name)
         self.documents = {document.name: document for document in ordered}
@@ -148,7 +151,7 @@ class MemorySource(Source):
             name, rest = names[0], list(names[1:])
             found = self._order(self._entries(name, cursor, until, look))
         entries = self._limit(name, found, limits, look)
-        keys = {entry.key for entry in entries if entry.key is not None}
+        keys = {entry.key for entry in entries if entry.key is not None and self._mine(entry.key)}
         page = self._build(name, sorted(keys), epoch, look)
         last = self._position(entries) if entries else None
         full = self._full(entries, found, page)
@@ -229,7 +232,7 @@ class MemorySource(Source):
         """The rows whose keys follow `after`, in the order of the key's texts."""
         look = self._look()
         rows = self.database.rows(self._table(document).name, look.snapshot)
-        keys = sorted(key for key in rows if after is None or key > after)
+        keys = sorted(k for k in rows if (after is None or k > after) and self._mine(k))
         chosen = keys[: limits.documents]
         page = self._build(document, chosen, epoch, look)
         while len(page.body) > limits.body_bytes and len(chosen) > 1:
@@ -254,6 +257,15 @@ class MemorySource(Source):
         self._look()
         return self.database.upkeep(self.documents[document].table, reader, wanted)
 
+    def forget(self, reader: str) -> None:
+        """Hold nothing for a reader."""
+        self._look()
+        database = self.database
+        for table in database.state.tables:
+            if reader in wanted_of(database.state.wal, table.name):
+                database.append(Wants(database.draw(), table.name, reader, 0), flush=True)
+                database.change(latest_ended=database.state.next_txid - 1)
+
     def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
         """What the log holds of these ids that is not done."""
         look, table = self._look(), self._table(document)
@@ -275,6 +287,10 @@ class MemorySource(Source):
         """The texts themselves."""
         check_key(document, self._table(document).key, texts)
         return tuple(texts)
+
+    def _mine(self, key: Key) -> bool:
+        """Whether a key is of this source's share."""
+        return self.share.holds(document_ids.encode(key))
 
     # -- inside -----------------------------------------------------------------------------
 

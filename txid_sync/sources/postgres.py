@@ -32,6 +32,7 @@ from txid_sync.model import (
     Schema,
     StreamPage,
 )
+from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
 from txid_sync.sources.pagesize import PageSize
@@ -64,8 +65,9 @@ class _Idle:
 class PostgresSource(PostgresLog):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
-    def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
+    def __init__(self, dsn: str, documents: Sequence[Document], share: Share = WHOLE) -> None:
         self._session = Session(dsn)
+        self._share = share
         self._memory = Memory()
         self._server = Primary(self._session, self._memory)
         # One order for ever, whatever that of the configuration: a window is read table by table.
@@ -97,7 +99,7 @@ class PostgresSource(PostgresLog):
         schemas = [column.operator_schema for table in tables for column in table.key]
         self._session.run(search_path(schemas))
         self._statements = {
-            table.document.name: postgres_sql.compose(table, ordinal, kind.role)
+            table.document.name: postgres_sql.compose(table, ordinal, kind.role, self._share)
             for ordinal, table in enumerate(tables)
         }
         for name in self._names:
@@ -323,14 +325,6 @@ class PostgresSource(PostgresLog):
             document=statements.table.document.name, body="".join(lines).encode(),
             documents=len(lines), read_at_seconds=time.monotonic(), **fields,
         )  # fmt: skip
-
-    # -- upkeep of the logs -------------------------------------------------------------------
-
-    def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
-        """Note what a reader wants, delete a batch of what nobody wants."""
-        self.connect()
-        table = self._statements[document].table.relation
-        return self._session.upkeep(table, reader, wanted, batch)
 
     # -- shared -----------------------------------------------------------------------------
 

@@ -116,16 +116,24 @@ class Session:
     def upkeep(self, relation: str, reader: str, wanted: int | None, batch: int) -> int:
         """How many log rows were deleted, in a transaction of its own: all others only read."""
         parameters = {"relation": relation, "reader": reader, "wanted": wanted, "batch": batch}
+        return int(self._write("upkeep", parameters)["deleted"])
+
+    def forget(self, reader: str) -> None:
+        """Remove a reader of this role."""
+        self._write("forget", {"reader": reader})
+
+    def _write(self, query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The row of a statement in a transaction of its own that may write."""
         self.run(QUERIES["begin_writing"])
         try:
-            deleted = int(self.row(QUERIES["upkeep"], parameters)["deleted"])
+            row = self.row(QUERIES[query], parameters)
             self.run("commit")
         except TxidSyncError as error:
             self._roll_back()
             if isinstance(error, PreconditionError):
                 raise PreconditionError(error.message, _NO_UPKEEP) from None
             raise
-        return deleted
+        return row
 
     def _roll_back(self) -> None:
         """End a transaction that failed, with the connection if need be."""

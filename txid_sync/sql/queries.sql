@@ -99,6 +99,9 @@ begin read write
 select txid_sync.upkeep(%(relation)s::oid::regclass, nullif(%(reader)s, ''), %(wanted)s::bigint,
                         %(batch)s) as deleted
 
+-- forget --
+select txid_sync.unregister(%(reader)s) as logs
+
 -- flushed --
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
 
@@ -193,7 +196,8 @@ chosen as materialized (
 wanted as materialized (
   select distinct on ({distinct}) *
     from (select {wanted_columns}
-            from (select {entry_keys} from chosen r where items > 0) e) k
+            from (select {entry_keys} from chosen r where items > 0) e
+           where {key_share}) k
    order by {distinct}
 ),
 place as (
@@ -203,6 +207,10 @@ place as (
          coalesce(bool_or(items = 0), false) as truncated
     from chosen
 )
+
+-- share --
+-- Whether an id belongs to a worker's share; the same as share.py.
+mod(('x' || left(md5(convert_to({id}, 'UTF8')), 8))::bit(32)::bigint, {of}) = {rest}
 
 -- entry_key --
 -- The keys of a log row, cut to the entries of this page; most rows are whole, and not sliced.
@@ -278,16 +286,16 @@ select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits}) as long_ids
      from (select {row_id} as id, {row_json} as json
-             from (select * from {table} t where ({condition}) and {after} order by {order}
-                    limit %(limit)s) t {row_source}) row) body
+             from (select * from {table} t where ({condition}) and {after} and {row_share}
+                    order by {order} limit %(limit)s) t {row_source}) row) body
   left join lateral (
    select {key_texts} as key
-     from (select * from {table} t where ({condition}) and {after} order by {order}
+     from (select * from {table} t where ({condition}) and {after} and {row_share} order by {order}
             offset greatest(body.entries, 1) - 1 limit 1) t) last on true
 
 -- load_key --
 -- The next key alone, for a row that cannot be built.
-select {key_texts} as key from {table} t where {after} order by {order} limit 1
+select {key_texts} as key from {table} t where {after} and {row_share} order by {order} limit 1
 
 -- cast_key --
 -- Whether these texts are a key of the table at all.
