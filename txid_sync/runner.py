@@ -26,7 +26,9 @@ log = logging.getLogger("txid_sync")
 _LIVE_SECONDS = 0.5
 
 
-def run_until_stopped(assembly: Assembly, once: bool, verifies: bool = True, live: bool = True) -> None:
+def run_until_stopped(
+    assembly: Assembly, once: bool, verifies: bool = True, live: bool = True
+) -> None:
     """Run the pipeline until a signal comes, or once; raises what the daemon raises.
 
     SIGTERM and SIGINT let the requests in flight finish and save progress; a second one ends the

@@ -27,7 +27,7 @@ from dataclasses import replace
 from txid_sync.errors import TakenOver
 from txid_sync.handover import merged
 from txid_sync.progress.base import Counts, Fence, Progress, ProgressStore
-from txid_sync.share import Share
+from txid_sync.share import WHOLE, Share
 
 log = logging.getLogger("txid_sync")
 
@@ -47,12 +47,15 @@ def stored_shares(store: ProgressStore, pipeline: str) -> dict[Share, Progress]:
     return {share: _progress(store, pipeline, share, found) for share in shares}
 
 
-def stored_of(store: ProgressStore, pipeline: str, id: str) -> Progress | None:
-    """The progress of the share that a document belongs to."""
+def stored_of(
+    store: ProgressStore, pipeline: str, id: str
+) -> tuple[Share, Progress] | tuple[Share, None]:
+    """The share that a document belongs to now, and its progress."""
     found = store.load(pipeline)
     if found is None:
-        return None
-    return _progress(store, pipeline, Share.of_id(id, found[0].workers), found)
+        return WHOLE, None
+    share = Share.of_id(id, found[0].workers)
+    return share, _progress(store, pipeline, share, found)
 
 
 def remove(store: ProgressStore, pipeline: str) -> None:

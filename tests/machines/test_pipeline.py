@@ -63,6 +63,11 @@ class PipelineMachine(RuleBasedStateMachine):
         """kill -9."""
         self.system.kill(instance)
 
+    @rule(workers=st.integers(1, 3))
+    def workers_change(self, workers: int) -> None:
+        """Who starts from now on is one of so many; those who run go on."""
+        self.system.workers = workers
+
     @rule(instance=instances, names=st.sampled_from([[], ["a"], ["b"]]))
     def resync(self, instance: int, names: list[str]) -> None:
         """An operator asks for a resync."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -42,10 +43,6 @@ from txid_sync.workers import LEASHED, WORKER, end_with_parent, run_workers
     "--workers", envvar="TXID_SYNC_WORKERS", type=click.IntRange(1, MAX_WORKERS), metavar="N",
     help="Run N workers, each a process of its own.",
 )
-@click.option(
-    "--leashed", envvar=LEASHED, is_flag=True, hidden=True,
-    help="Be the worker of a parent, and end with it.",
-)
 @configured
 def command(
     config: Config,
@@ -55,7 +52,6 @@ def command(
     allow_deletes: bool,
     worker: str | None,
     workers: int | None,
-    leashed: bool,
 ) -> None:
     """Sync until stopped, or once.
 
@@ -66,6 +62,7 @@ def command(
     at any time: those of the new number go on where the old ones are, which end with exit code 6.
     """
     require_documents(config)
+    leashed = os.environ.get(LEASHED) == "1"
     if worker and workers and not leashed:
         raise UsageError("--worker and --workers are both given", "keep one of them")
     if workers and workers > 1 and not leashed:
@@ -85,9 +82,8 @@ def command(
     with assemble(config, choices) as assembly:
         run_until_stopped(assembly, once or dry_run, verifies=share.number == 1, live=not leashed)
         if isinstance(assembly.sink, DiscardSink):
-            ui.data(
-                f"dry run{_of(share)}: {assembly.sink.documents} documents, {assembly.sink.body_bytes} bytes"
-            )
+            counts = f"{assembly.sink.documents} documents, {assembly.sink.body_bytes} bytes"
+            ui.data(f"dry run{_of(share)}: {counts}")
 
 
 def _of(share: Share) -> str:

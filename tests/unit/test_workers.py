@@ -1,0 +1,410 @@
+"""Workers: two and more share the keys, their number changes, and nothing is lost in between."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import Future
+from dataclasses import replace
+
+import pytest
+
+from tests.failpoints.effects import Death, Effects, counted
+from tests.failpoints.world import check_sound
+from tests.unit.pipelines import OPTIONS, A, B, World, changing, drain
+from txid_sync.errors import DeleteBrake, TakenOver
+from txid_sync.model import Ack, Page
+from txid_sync.pipeline import Pipeline
+from txid_sync.progress.base import ProgressStore
+from txid_sync.share import WHOLE, Share
+from txid_sync.shares import remove, stored_shares
+from txid_sync.sinks.bulk import actions_of
+from txid_sync.sinks.memory import MemorySink
+from txid_sync.sources.base import Source
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_wal import wanted_of
+
+KEYS = range(40)
+
+
+class Recording(MemorySink):
+    """A sink that remembers every page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: list[Page] = []
+
+    def submit(self, page: Page) -> Future[Ack]:
+        """Remember it, and apply it."""
+        self.pages.append(page)
+        return super().submit(page)
+
+
+def start(world: World, of: int) -> list[Pipeline]:
+    """All workers, each as a process of its own."""
+    pipelines = [world.pipeline(share=share) for share in Share.all(of)]
+    for pipeline in pipelines:
+        pipeline.start()
+    return pipelines
+
+
+def follow(world: World, of: int) -> None:
+    """All workers start, come to rest and stop."""
+    for pipeline in start(world, of):
+        drain(pipeline)
+        pipeline.stop()
+
+
+def sound(world: World) -> None:
+    """No worker counts as done what is not in the sink."""
+    check_sound(world.database, world.sink, world.store, (A, B), world.table)
+
+
+def sent(world: World) -> list[str]:
+    """The ids of everything that the sink was ever sent."""
+    assert isinstance(world.sink, Recording)
+    return [action.id for page in world.sink.pages for action in actions_of(page.body)]
+
+
+def filled(of: int) -> World:
+    """A world that so many workers have loaded."""
+    world = World(sink=Recording())
+    world.write("a", *KEYS)
+    follow(world, of)
+    return world
+
+
+@pytest.mark.parametrize("of", [2, 3, 128])
+def test_workers_fill_and_follow_together(of: int) -> None:
+    """Each writes what is its own; together they end equal after every part of a history."""
+    world = World(sink=Recording())
+    for _ in changing(world):
+        pipelines = start(world, of)
+        for share, pipeline in zip(Share.all(of), pipelines, strict=True):
+            before = len(sent(world))
+            drain(pipeline)
+            pipeline.stop()
+            assert all(map(share.holds, sent(world)[before:]))
+        world.assert_equal()
+        sound(world)
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.permutations([1, 2, 3, 5], 2)))
+def test_A10_the_number_can_be_changed_without_a_load(old: int, new: int) -> None:
+    """The new workers go on where all old ones are: only what changed is sent again."""
+    world = filled(old)
+    world.write("a", 1, 2, 3, value="y")
+    world.delete("a", 4)
+    before = len(sent(world))
+    follow(world, new)
+    world.assert_equal()
+    assert set(sent(world)[before:]) == {"1", "2", "3", "4"}
+    assert {share.of for share in stored_shares(world.store, "main")} == {new}
+
+
+def test_workers_go_on_from_what_all_have_done() -> None:
+    """Of three, one is behind in an open window, one has done all: what either lacks is read."""
+    world = filled(3)
+    ahead, behind, away = start(world, 3)
+    for number in range(6):
+        world.write("a", *KEYS, value=f"y{number}")
+    drain(ahead)
+    ahead.stop()
+    while behind.progress.cursor.window is None:
+        behind.step()
+    behind.stop()
+    del away
+    sound(world)
+    follow(world, 2)
+    world.assert_equal()
+
+
+def test_old_workers_stop_at_their_next_save() -> None:
+    """They end with TakenOver; what they sent is harmless, what they would count is not kept."""
+    world = filled(2)
+    old = start(world, 2)
+    new = start(world, 3)
+    world.write("a", *KEYS, value="y")
+    for pipeline in old:
+        with pytest.raises(TakenOver, match="number of workers"):
+            drain(pipeline)
+    for pipeline in new:
+        drain(pipeline)
+    world.assert_equal()
+    sound(world)
+
+
+def test_a_single_process_stops_when_workers_have_begun() -> None:
+    """And a worker when a single process has: the one who was started last goes on."""
+    world = filled(1)
+    (single,) = start(world, 1)
+    workers = start(world, 2)
+    world.write("a", 1, value="y")
+    with pytest.raises(TakenOver):
+        drain(single)
+    (single,) = start(world, 1)
+    world.write("a", *KEYS, value="z")
+    for worker in workers:
+        with pytest.raises(TakenOver):
+            drain(worker)
+    drain(single)
+    world.assert_equal()
+
+
+def test_an_idle_worker_notices_that_the_number_changed() -> None:
+    """Without a save too: now and then it looks at the base."""
+    world = filled(2)
+    old = start(world, 2)
+    for pipeline in old:
+        drain(pipeline)
+    start(world, 3)
+    world.now_seconds += 1000
+    for pipeline in old:
+        with pytest.raises(TakenOver, match="number of workers"):
+            pipeline.step()
+
+
+def test_a_worker_twice_is_noticed() -> None:
+    """The second of two processes of one share to save stops, as without workers."""
+    world = filled(2)
+    one, other = (world.pipeline(share=Share(1, 2)) for _ in range(2))
+    one.start()
+    other.start()
+    world.write("a", *KEYS, value="y")
+    drain(one)
+    world.write("a", *KEYS, value="z")
+    with pytest.raises(TakenOver):
+        drain(other)
+
+
+def test_progress_of_an_earlier_time_counts_for_nothing() -> None:
+    """A worker of a former number that stored something at the wrong moment: back at that number,
+    its progress is not followed."""
+    world = filled(2)
+    stale = world.store.load("main/1-of-2")
+    assert stale is not None
+    follow(world, 3)
+    world.store.save("main/1-of-2", stale[0], None)
+    world.write("a", *KEYS, value="y")
+    follow(world, 3)
+    world.database.prune("a", world.database.snapshot().xmax)
+    follow(world, 2)
+    assert stored_shares(world.store, "main")[Share(1, 2)].epoch == 1
+    world.assert_equal()
+
+
+def test_a_worker_that_never_ran_is_missed_by_nobody_else() -> None:
+    """Two of three run; when their number changes, the share of the third is loaded."""
+    world = World(sink=Recording())
+    world.write("a", *KEYS)
+    for share in Share.all(3)[:2]:
+        pipeline = world.pipeline(share=share)
+        pipeline.start()
+        drain(pipeline)
+        pipeline.stop()
+    assert not any(Share(3, 3).holds(id) for id in world.index("a"))
+    follow(world, 2)
+    world.assert_equal()
+
+
+def test_what_one_had_to_do_is_done_by_all() -> None:
+    """The number changes in the middle of loads, and while the sweep of one is due."""
+    world = World(sink=Recording())
+    world.write("a", *KEYS)
+    first, second = start(world, 2)
+    drain(first)
+    first.stop()
+    second.step()
+    second.stop()
+    follow(world, 3)
+    world.assert_equal()
+    with world.database.transaction() as session:
+        session.truncate("a")
+    first, *others = start(world, 3)
+    while not first.progress.documents["a"].sweep_below:
+        first.step()
+    for pipeline in (first, *others):
+        pipeline.stop()
+    follow(world, 1)
+    world.assert_equal()
+
+
+def test_a_truncation_is_swept_by_every_worker() -> None:
+    """Each its own, though no log row names a key; a row that came back is kept."""
+    world = filled(3)
+    with world.database.transaction() as session:
+        session.truncate("a")
+    world.write("a", 7, value="back")
+    follow(world, 3)
+    world.assert_equal()
+    assert list(world.index("a")) == ["7"]
+
+
+def test_the_brake_counts_the_own_share() -> None:
+    """A worker whose share would go stops, though that is a small part of the index."""
+    world = filled(4)
+    share = Share(2, 4)
+    doomed = [k for k in KEYS if share.holds(str(k))]
+    world.delete("a", *doomed)
+    world.database.prune("a", world.database.snapshot().xmax)
+    for other in Share.all(4):
+        pipeline = world.pipeline(share=other)
+        pipeline.start()
+        if other == share:
+            with pytest.raises(DeleteBrake, match="of worker 2/4"):
+                drain(pipeline)
+        else:
+            drain(pipeline)
+    assert set(map(str, doomed)) < set(world.index("a"))
+
+
+def test_ghosts_of_others_do_not_brake() -> None:
+    """What the other workers have not swept yet is none of a worker's candidates."""
+    world = filled(4)
+    doomed = [k for k in KEYS if not Share(2, 4).holds(str(k))]
+    world.delete("a", *doomed)
+    world.database.prune("a", world.database.snapshot().xmax)
+    pipeline = world.pipeline(share=Share(2, 4))
+    pipeline.start()
+    drain(pipeline)
+    assert pipeline.status().resyncs == 0 or pipeline.status().phase == "sync"
+    assert set(map(str, doomed)) < set(world.index("a"))
+
+
+def test_the_epoch_of_one_worker_does_not_move_the_others() -> None:
+    """One has resynced; the sweeps of the others meet its versions, and take no new epoch."""
+    world = filled(2)
+    one, other = start(world, 2)
+    one.resync("asked for")
+    drain(one)
+    one.stop()
+    with world.database.transaction() as session:
+        session.truncate("a")
+    drain(other)
+    assert (one.progress.epoch, other.progress.epoch) == (2, 1)
+    drain(world_of(world, Share(1, 2)))
+    world.assert_equal()
+
+
+def world_of(world: World, share: Share) -> Pipeline:
+    """A worker, started."""
+    pipeline = world.pipeline(share=share)
+    pipeline.start()
+    return pipeline
+
+
+def test_shares_of_different_epochs_are_written_again() -> None:
+    """Their versions cannot be compared: everybody loads under one epoch above all."""
+    world = filled(2)
+    one = world_of(world, Share(1, 2))
+    one.resync("asked for")
+    drain(one)
+    one.stop()
+    follow(world, 3)
+    world.assert_equal()
+    assert {p.epoch for p in stored_shares(world.store, "main").values()} == {3}
+    sound(world)
+
+
+def test_readers_of_a_former_number_hold_nothing() -> None:
+    """The new ones are noted before the change; afterwards the old ones are forgotten."""
+    world = World(sink=Recording(), options=replace(OPTIONS, prune_interval_seconds=1.0))
+    world.write("a", *KEYS)
+    for old in (1, 3, 2, 1):
+        follow(world, old)
+        world.now_seconds += 10
+        world.write("a", 1, value=str(old))
+        follow(world, old)
+        uuid = world.sink.uuids()["a"]
+        readers = set(wanted_of(world.database.state.wal, "a"))
+        assert readers == {f"{share.entry('main')}/{uuid}" for share in Share.all(old)}
+
+
+def test_nothing_is_pruned_that_the_new_number_wants() -> None:
+    """An old worker that runs on, far ahead, prunes nothing that the new ones have not read."""
+    world = World(sink=Recording(), options=replace(OPTIONS, prune_interval_seconds=1.0))
+    world.write("a", *KEYS)
+    follow(world, 2)
+    world.write("a", *KEYS, value="y")
+    ahead = world_of(world, Share(1, 2))
+    drain(ahead)
+    new = world.pipeline(share=Share(2, 3))
+    new.start()
+    world.now_seconds += 100
+    world.write("a", *KEYS, value="z")
+    with pytest.raises(TakenOver):
+        drain(ahead)
+    follow(world, 3)
+    world.assert_equal()
+    assert {p.epoch for p in stored_shares(world.store, "main").values()} == {1}
+
+
+def _dies(world: World, share: Share, last: int, after: bool) -> bool:
+    """A worker that dies at an effect of its first 40; False: it has fewer."""
+    effects = Effects(last, after)
+    source = MemorySource(world.database, (A, B), share=share)
+    pipeline = Pipeline(
+        "main", counted(Source, source, effects), world.sink,  # type: ignore[type-abstract]
+        counted(ProgressStore, world.store.other(), effects),  # type: ignore[type-abstract]
+        (A, B), world.options, effects.failpoint, lambda: world.now_seconds, share,
+    )  # fmt: skip
+    try:
+        pipeline.start()
+        drain(pipeline)
+    except Death:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 3), (2, 1)])
+def test_a_change_of_the_number_may_die_at_every_step(old: int, new: int) -> None:
+    """Whatever the first new worker was doing: all end equal, the number is the old or the new,
+    nothing is loaded again."""
+    for last, after in itertools.product(range(1, 60), (False, True)):
+        world = World(sink=Recording(), options=replace(OPTIONS, prune_interval_seconds=0.5))
+        world.write("a", *range(8))
+        follow(world, old)
+        world.write("a", 1, 2, 3, value="y")
+        before = len(sent(world))
+        died = _dies(world, Share(1, new), last, after)
+        sound(world)
+        assert len(stored_shares(world.store, "main")) in (old, new)
+        if last % 2:
+            follow(world, old)  # whoever was not told goes on as before
+        world.write("a", 4, value="y")
+        follow(world, new)
+        world.assert_equal()
+        sound(world)
+        assert set(sent(world)[before:]) <= {"1", "2", "3", "4"}
+        if not died:
+            return
+    raise AssertionError("the worker has more effects than were tried")
+
+
+def test_everything_of_a_pipeline_can_be_removed() -> None:
+    """Of all its workers too."""
+    world = filled(3)
+    remove(world.store, "main")
+    assert all(
+        world.store.load(name) is None
+        for name in ("main", *(share.entry("main") for share in Share.all(3)))
+    )
+    remove(world.store, "main")
+    follow(world, 2)
+    world.assert_equal()
+
+
+def test_workers_that_begin_together_begin_as_one() -> None:
+    """The first start of all, at the same time: one epoch, one cursor."""
+    world = World(sink=Recording())
+    world.write("a", *KEYS)
+    pipelines = [world.pipeline(share=share) for share in Share.all(3)]
+    pipelines[0].start()
+    assert world.store.load("main") is not None
+    for pipeline in pipelines[1:]:
+        pipeline.start()
+    assert len({str(p.progress.cursor) for p in pipelines}) == 1
+    assert {p.progress.epoch for p in pipelines} == {1}
+    for pipeline in pipelines:
+        drain(pipeline)
+    world.assert_equal()
+    assert WHOLE.entry("main") == "main"
