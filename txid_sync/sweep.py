@@ -52,7 +52,8 @@ def candidates(
         for chunk in _scan(sink, document, share):
             check_version(max((version for _, version in chunk), default=0))
             old = [id for id, version in chunk if version < below]
-            found, total = found + len(old), total + len(chunk)
+            found += len(old)
+            total += len(chunk)
             if found > brake_share * most:
                 raise _brake(document, found, most, brake_share)
             spool.writelines(json.dumps(id) + "\n" for id in old)
