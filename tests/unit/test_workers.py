@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -14,7 +15,8 @@ from tests.unit.pipelines import OPTIONS, A, B, World, changing, drain
 from txid_sync.errors import DeleteBrake, TakenOver
 from txid_sync.model import Ack, Page
 from txid_sync.pipeline import Pipeline
-from txid_sync.progress.base import ProgressStore
+from txid_sync.progress.base import Fence, Progress, ProgressStore
+from txid_sync.progress.memory import MemoryProgress
 from txid_sync.share import WHOLE, Share
 from txid_sync.shares import remove, stored_shares
 from txid_sync.sinks.bulk import actions_of
@@ -187,8 +189,38 @@ def test_progress_of_an_earlier_time_counts_for_nothing() -> None:
     world.write("a", *KEYS, value="y")
     follow(world, 3)
     world.database.prune("a", world.database.snapshot().xmax)
+    for pipeline in start(world, 2):
+        drain(pipeline)
+        assert (pipeline.status().epoch, pipeline.status().resyncs) == (1, 0)
+    world.assert_equal()
+
+
+class Interrupted(MemoryProgress):
+    """A store in which something happens right before one save of a base."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def save(self, pipeline: str, progress: Progress, fence: Fence | None) -> Fence:
+        """Let it happen, then save."""
+        if progress.workers > 1 and progress.base is None and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return super().save(pipeline, progress, fence)
+
+
+def test_what_is_stored_in_the_moment_of_the_change_is_not_lost() -> None:
+    """A resync is asked for between reading the old progress and storing the new base."""
+    store = Interrupted()
+    world = World(sink=Recording(), store=store)
+    world.write("a", *KEYS)
+    follow(world, 1)
+    (single,) = start(world, 1)
+    store.meanwhile = lambda: single.resync("asked for")
+    before = len(sent(world))
     follow(world, 2)
-    assert stored_shares(world.store, "main")[Share(1, 2)].epoch == 1
+    assert store.meanwhile is None
+    assert set(sent(world)[before:]) == set(map(str, KEYS))
+    assert {p.epoch for p in stored_shares(world.store, "main").values()} == {2}
     world.assert_equal()
 
 

@@ -121,9 +121,10 @@ def _shares(key: Sequence[KeyColumn], share: Share) -> dict[str, sql.Composable]
     if share.whole:
         return {"key_share": SQL("true"), "row_share": SQL("true")}
     numbers = {"of": Literal(share.of), "rest": Literal(share.number - 1)}
+    utf8 = SQL("{}") if _is_plain(key) else SQL("convert_to({}, 'UTF8')")  # plain is ASCII
     return {
-        "key_share": _format("share", {"id": log_id, **numbers}),
-        "row_share": _format("share", {"id": row_id, **numbers}),
+        "key_share": _format("share", {"bytes": utf8.format(log_id), **numbers}),
+        "row_share": _format("share", {"bytes": utf8.format(row_id), **numbers}),
     }
 
 

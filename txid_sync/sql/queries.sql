@@ -209,8 +209,8 @@ place as (
 )
 
 -- share --
--- Whether an id belongs to a worker's share; the same as share.py.
-mod(('x' || left(md5(convert_to({id}, 'UTF8')), 8))::bit(32)::bigint, {of}) = {rest}
+-- Whether an id (its bytes in UTF-8) belongs to a worker's share; the same as share.py.
+mod(('x' || left(md5({bytes}), 8))::bit(32)::bigint, {of}) = {rest}
 
 -- entry_key --
 -- The keys of a log row, cut to the entries of this page; most rows are whole, and not sliced.
