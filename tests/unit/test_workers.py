@@ -196,16 +196,27 @@ def test_progress_of_an_earlier_time_counts_for_nothing() -> None:
 
 
 class Interrupted(MemoryProgress):
-    """A store in which something happens right before one save of a base."""
+    """A store in which something happens right before the second time that it is asked."""
 
     meanwhile: Callable[[], None] | None = None
+    asked = 0
+
+    def load(self, pipeline: str) -> tuple[Progress, Fence] | None:
+        """Perhaps let it happen, then load."""
+        self._ask()
+        return super().load(pipeline)
 
     def save(self, pipeline: str, progress: Progress, fence: Fence | None) -> Fence:
-        """Let it happen, then save."""
-        if progress.workers > 1 and progress.base is None and self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            meanwhile()
+        """Perhaps let it happen, then save."""
+        self._ask()
         return super().save(pipeline, progress, fence)
+
+    def _ask(self) -> None:
+        if self.meanwhile is not None:
+            self.asked += 1
+            if self.asked == 2:
+                meanwhile, self.meanwhile = self.meanwhile, None
+                meanwhile()
 
 
 def test_what_is_stored_in_the_moment_of_the_change_is_not_lost() -> None:
