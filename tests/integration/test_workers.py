@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,18 +96,21 @@ def alive(pid: int) -> bool:
         return False
 
 
-def status(place: Place) -> dict[str, object]:
+def status(place: Place) -> dict[str, Any]:
     """What `status` says."""
-    told: dict[str, object] = json.loads(place.run("status", "--json").stdout)
+    told: dict[str, Any] = json.loads(place.run("status", "--json").stdout)
     return told
+
+
+def workers(place: Place) -> list[dict[str, Any]]:
+    """What it says of the workers."""
+    found: list[dict[str, Any]] = status(place)["workers"]
+    return found
 
 
 def written(place: Place) -> int:
     """How many documents all workers have written in all; 0 before there is progress."""
-    found = status(place)
-    workers = found["workers"]
-    assert isinstance(workers, list)
-    return min((worker["acknowledged_documents"] for worker in workers), default=0)
+    return min((worker["acknowledged_documents"] for worker in workers(place)), default=0)
 
 
 def test_A10_workers_beside_writers_killed_and_changed(place: Place, seed: int) -> None:
@@ -122,7 +126,7 @@ def test_A10_workers_beside_writers_killed_and_changed(place: Place, seed: int) 
         assert "has ended by SIGKILL, so all were stopped" in told
         with running(place, "--worker", "1/2") as old, running(place, "--workers", "3") as three:
             assert old.wait(timeout=PATIENCE_SECONDS) == ExitCode.TAKEN_OVER
-            eventually(lambda: len(status(place)["workers"]) == 3, PATIENCE_SECONDS)  # type: ignore[arg-type]
+            eventually(lambda: len(workers(place)) == 3, PATIENCE_SECONDS)
             eventually(lambda: written(place) > 50, PATIENCE_SECONDS)
             orphans = children(three.pid)
             three.kill()
@@ -145,10 +149,10 @@ def test_a_signal_stops_all_workers(place: Place) -> None:
         with running(place, "--workers", "3") as process:
             eventually(lambda: len(children(process.pid)) == 3, PATIENCE_SECONDS)
             eventually(lambda: written(place) > 0 or status(place)["started"], PATIENCE_SECONDS)
-            workers = children(process.pid)
+            processes = children(process.pid)
             process.send_signal(number)
             assert process.wait(timeout=PATIENCE_SECONDS) == 0
-            assert not any(map(alive, workers))
+            assert not any(map(alive, processes))
     place.run("run", "--workers", "3", "--once")
     assert_equal(place)
 
@@ -175,7 +179,7 @@ def test_commands_know_of_workers(place: Place) -> None:
     place.sql("insert into shop.orders select i, 'x' from generate_series(6, 60) i")
     place.run("run", "--workers", "3", "--once")
     found = status(place)
-    assert [worker["worker"] for worker in found["workers"]] == ["1/3", "2/3", "3/3"]  # type: ignore[attr-defined]
+    assert [worker["worker"] for worker in found["workers"]] == ["1/3", "2/3", "3/3"]
     assert found["acknowledged_documents"] == 62
     assert "worker  transactions behind" in place.run("status").stdout
     readers = "select distinct split_part(reader, '/', 2) from txid_sync.readers order by 1"
@@ -192,8 +196,7 @@ def test_commands_know_of_workers(place: Place) -> None:
     place.run("verify")
     assert place.run("prune").stdout.startswith("shop.orders: 0 log rows") is False
     place.run("resync", f"{place.prefix}orders")
-    epochs = [worker["epoch"] for worker in status(place)["workers"]]  # type: ignore[attr-defined]
-    assert epochs == [2, 2, 2]
+    assert [worker["epoch"] for worker in workers(place)] == [2, 2, 2]
     place.run("run", "--workers", "2", "--once")
     assert_equal(place)
     assert place.sql(readers) == [("1-of-2",), ("2-of-2",)]
