@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.pipelines import World, changing, drain
+from tests.unit.pipelines import A, B, World, changing, drain
 from tests.unit.sharing import KEYS, Recording, filled, follow, sent, sound, start, world_of
 from txid_sync.errors import DeleteBrake, TakenOver
+from txid_sync.model import Limits
 from txid_sync.share import WHOLE, Share
-from txid_sync.shares import remove
+from txid_sync.shares import remove, stored_shares
+from txid_sync.sources.memory import MemorySource
+from txid_sync.verifier import Verifier, VerifyOptions
 
 
 @pytest.mark.parametrize("of", [2, 3, 128])
@@ -124,3 +127,42 @@ def test_workers_that_begin_together_begin_as_one() -> None:
         drain(pipeline)
     world.assert_equal()
     assert WHOLE.entry("main") == "main"
+
+
+def test_a_document_that_comes_to_several_workers_takes_one_epoch() -> None:
+    """Only one of them makes its index, and yet all are of one epoch afterwards."""
+    world = World(sink=Recording())
+    world.write("a", *KEYS)
+    world.write("b", *KEYS)
+    for documents, epoch in (((A,), 1), ((A, B), 2)):
+        for share in Share.all(3):
+            pipeline = world.pipeline(documents=documents, share=share)
+            pipeline.start()
+            drain(pipeline)
+            pipeline.stop()
+        assert {p.epoch for p in stored_shares(world.store, "main").values()} == {epoch}
+    world.assert_equal()
+
+
+@pytest.mark.parametrize("of", [1, 3])
+def test_verifying_goes_by_the_worker_that_has_the_key(of: int) -> None:
+    """One worker is behind: its keys are not settled, a difference of the others' is found."""
+    world = filled(of)
+    mine = [k for k in KEYS if Share.of_id(str(k), of).number == of]
+    world.write("a", *KEYS, value="y")
+    for share in Share.all(of)[:-1]:
+        drain(world_of(world, share))
+    verifier = Verifier(
+        "main", MemorySource(world.database, (A, B)), world.sink, world.store, (A,),
+        VerifyOptions(Limits(documents=7), settle_seconds=0.0), seconds=lambda: world.now_seconds,
+    )  # fmt: skip
+    index = world.sink.indices["a"].documents
+    other = next((k for k in KEYS if k not in mine), None)
+    if other is not None:
+        index[str(other)] = (index[str(other)][0], b"{}")
+    for _ in range(500):
+        if verifier.step() is None:
+            break
+        world.now_seconds += 10
+    found = verifier.pass_.findings["a"]
+    assert (found.unsettled, found.stale) == (len(mine), 0 if other is None else 1)
