@@ -24,6 +24,8 @@ from txid_sync.share import Share
 WATCH_SECONDS = 0.05
 WORKER, LEASHED = "TXID_SYNC_WORKER", "TXID_SYNC_LEASHED"
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 Child = subprocess.Popen[bytes]
 
 
@@ -40,9 +42,13 @@ def run_workers(arguments: Sequence[str], of: int, once: bool) -> None:
         try:
             for share in Share.all(of):
                 children[share] = _started(command, share, os.environ)
+                if asked.is_set():  # perhaps before this one was there to be told
+                    children[share].terminate()
+                    break
             for share, code in _ends(children):
                 early = not once and not asked.is_set()
-                if code and failure is None:
+                obeyed = asked.is_set() and -code in _SIGNALS  # it had not even begun
+                if code and not obeyed and failure is None:
                     failure = _ended(share, code)
                 if (code or early) and not asked.is_set():
                     ui.message(f"worker {share} has ended: stopping the others")
@@ -104,8 +110,7 @@ def _signals_passed_on(children: Mapping[Share, Child], asked: threading.Event) 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         _tell(children, asked, number)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    former = {number: signal.signal(number, on_signal) for number in numbers}
+    former = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     try:
         yield
     finally:

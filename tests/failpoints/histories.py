@@ -115,8 +115,8 @@ def age_progress(world: World) -> None:
         return
     text, fence = stored["main"]
     value = json.loads(text)
-    value.pop("acknowledged", None)
-    value.pop("place", None)
+    for later in ("acknowledged", "place", "workers", "base"):
+        value.pop(later, None)
     stored["main"] = (json.dumps({**value, "format": 1}), fence)
 
 

@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,10 @@ def alive(pid: int) -> bool:
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
+
+
+def _all_ended(pids: list[int]) -> bool:
+    return not any(map(alive, pids))
 
 
 def status(place: Place) -> dict[str, Any]:
@@ -213,3 +219,15 @@ def test_a_dry_run_is_shared_too(place: Place) -> None:
     told = place.run("run", "--workers", "2", "--dry-run").stdout.splitlines()
     assert len(told) == 2
     assert sum(int(line.split(": ")[1].split()[0]) for line in told) == 7
+
+
+def test_a_signal_before_the_workers_have_begun(place: Place) -> None:
+    """At whatever moment it comes, all end, and the parent with 0 (or by the signal itself)."""
+    place.run("init")
+    for delay_seconds in (0.3, 0.6, 0.9, 1.2):
+        with running(place, "--workers", "2") as process:
+            time.sleep(delay_seconds)
+            found = children(process.pid)
+            process.terminate()
+            assert process.wait(timeout=PATIENCE_SECONDS) in (0, -signal.SIGTERM)
+            eventually(partial(_all_ended, found), PATIENCE_SECONDS)

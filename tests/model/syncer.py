@@ -150,6 +150,7 @@ def progress_key(progress: Progress) -> tuple[object, ...]:
     """Progress without its counts, hashable."""
     return (
         progress.cursor, progress.epoch, progress.highest_version, progress.place,
+        progress.workers, progress.base,
         *sorted(progress.identity.items()), *sorted(progress.documents.items()),
     )  # fmt: skip
 
