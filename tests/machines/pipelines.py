@@ -23,7 +23,7 @@ from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import LockConflictError, MemoryDatabase
 from txid_sync.verifier import Verifier
 
-INSTANCES = 3
+INSTANCES = 2
 MAX_STEPS = 5000
 
 
