@@ -97,7 +97,11 @@ class Keeper:
             self._failpoint("progress-saved")
         self._progress, self._fence = stored
         self._wanted_txid = self.progress.cursor.done.lowest_open
-        self._compare(found)
+        try:
+            self._compare(found)
+        except Unavailable:
+            self._progress = None  # what differs is not answered yet: not started
+            raise
 
     def _free_epoch(self, found: Found) -> int:
         """An epoch above what an earlier life has left in the indices, as far as a look tells.

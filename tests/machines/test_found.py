@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.machines.support import Kept
-from tests.unit.pipelines import OPTIONS, World, drain
+from tests.unit.pipelines import OPTIONS, A, World, drain
+from txid_sync.errors import SinkUnavailable
+from txid_sync.progress.memory import MemoryProgress, SaveFault
 
 
 def _columns(world: World) -> None:
@@ -64,3 +66,26 @@ def test_failing_examples_are_kept(tmp_path: Path) -> None:
     assert list(reader.fetch(b"another key, as the machine has changed")) == [b"short"]
     reader.delete(b"key", b"short")
     assert list(Kept(folder).fetch(b"key")) == [b"short"]
+
+
+def test_a_start_that_could_not_store_its_answer_is_no_start() -> None:
+    """A document went, and the store did not answer when that was to be noted: started anew.
+
+    The pipeline counted as started, and went on with a load of the document that is gone.
+    """
+    faults: list[SaveFault] = []
+    world = World(store=MemoryProgress(lambda _: faults.pop() if faults else None))
+    world.write("a", 1)
+    world.write("b", 1)
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    pipeline.resync("asked for")
+    faults.append(SaveFault.REFUSED)
+    pipeline = world.pipeline(documents=(A,))
+    with pytest.raises(SinkUnavailable):
+        pipeline.start()
+    assert not pipeline.started
+    pipeline.recover()
+    drain(pipeline)
+    world.assert_equal()
