@@ -16,7 +16,7 @@ from psycopg2 import sql
 from txid_sync import ids
 from txid_sync.errors import PreconditionError
 from txid_sync.model import Document, Limits
-from txid_sync.sources.pagesize import PageSize
+from txid_sync.pagesize import PageSize
 from txid_sync.sources.postgres_errors import is_poison, is_too_much, translate
 from txid_sync.sources.postgres_session import QUERIES, Session, search_path
 from txid_sync.sources.postgres_sql import name, percent

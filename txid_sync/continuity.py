@@ -9,11 +9,16 @@ Rules
 3. A table whose catalog entry changed is written again in the same epoch: the change itself
    ended a transaction, so its clock is new.
 4. A changed set of documents discards the open window; its rows are read again.
+5. Another timeline of the same database is the same history as far as progress speaks of it, if
+   the marker that was written last is in it, and nothing was counted or sent since: whatever comes
+   before the marker in the write-ahead log is then in it too (`proved`).  A new cursor comes after
+   the marker.
 
 | what differs from progress            | epoch | cursor         | load + sweep      |
 |---------------------------------------|-------|----------------|-------------------|
 | no progress: first start              | free  | new            | all               |
 | identity, source went back, conflict  | +1    | new            | all               |
+| timeline only, the marker is there    | same  | same           | none              |
 | log pruned past the cursor            | +1    | new            | all               |
 | index uuid                            | +1    | window dropped | that document     |
 | definition of a document              | +1    | window dropped | that document     |
@@ -65,6 +70,21 @@ def definition(document: Document) -> str:
     """A hash of everything in the configuration that changes a document's bytes."""
     value = [document.table, document.index, list(document.columns), document.where]
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def proved(
+    progress: Progress, identity: Mapping[str, str], nonce: str, nothing_sent: bool
+) -> bool:
+    """Rule 5; `nonce` is the marker in the history of `identity`, `nothing_sent` since it was
+    written is known of every process."""
+    marker, known = progress.marker, {**progress.identity, "timeline": ""}
+    return (
+        marker is not None
+        and {**identity, "timeline": ""} == known
+        and nonce == marker.nonce
+        and marker.version == progress.highest_version
+        and nothing_sent
+    )
 
 
 def changes(progress: Progress, documents: Sequence[Document], found: Found) -> list[Change]:
@@ -145,6 +165,8 @@ def resynced(
         progress,
         cursor=cursor or progress.cursor.discard_window(),
         place=0 if cursor else progress.place,
+        marker=None if cursor else progress.marker,
+        closed=progress.closed and not cursor,
         identity=dict(found.identity),
         epoch=epoch,
         documents=kept,

@@ -6,15 +6,19 @@ round of clean answers, half as many after a refusal or a failure.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from txid_sync.errors import PageExpired
 from txid_sync.model import Ack, Page
 from txid_sync.progress.base import Progress
 
 Effect = Callable[[Progress], Progress]
+
+GATE_POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,8 @@ class InFlight:
 
     @property
     def newest_version(self) -> int:
-        """The version of the last page that is under way; versions never fall (0: none is)."""
-        return next((f.page.version for f in reversed(self._flights) if f.page), 0)
+        """The greatest version that is under way (0: none is)."""
+        return max((f.page.version for f in self._flights if f.page), default=0)
 
     def add(self, flight: Flight) -> None:
         """Append the newest flight."""
@@ -92,6 +96,14 @@ class InFlight:
             if not flight.answer.cancel():
                 flight.answer.exception()
         self._flights.clear()
+
+
+def wait_for_gate(page: Page, until_seconds: float, seconds: Callable[[], float]) -> None:
+    """Return once the page may be sent; raises PageExpired if it may not be by then."""
+    while not page.ready():
+        if seconds() > until_seconds:
+            raise PageExpired("the source did not flush its WAL in time")
+        time.sleep(GATE_POLL_SECONDS)
 
 
 def answered(ack: Ack) -> Future[Ack]:

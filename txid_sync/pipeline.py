@@ -24,16 +24,18 @@ Stream, load and sweep pages share one queue; their versions order them at the s
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from txid_sync.backlog import Backlog
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PageExpired, SourceUnavailable, Unavailable
+from txid_sync.errors import Discontinuity, SourceUnavailable, Unavailable
 from txid_sync.failpoints import Failpoint, ignore
-from txid_sync.inflight import Effect, Flight, InFlight, answered
+from txid_sync.inflight import Effect, Flight, InFlight, answered, wait_for_gate
 from txid_sync.keeper import Keeper
-from txid_sync.model import Ack, Document, Page, StreamPage, epoch_of, version_of
+from txid_sync.model import Ack, Document, Page, Reading, StreamPage, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions, PipelineStatus
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
 from txid_sync.share import WHOLE, Share
@@ -44,8 +46,6 @@ from txid_sync.sweep import candidates, swept
 __all__ = ["Pipeline", "PipelineOptions", "PipelineStatus"]
 
 log = logging.getLogger("txid_sync")
-
-GATE_POLL_SECONDS = 0.0005
 
 
 class Pipeline:
@@ -71,11 +71,11 @@ class Pipeline:
         self._options = options or PipelineOptions()
         self._failpoint, self._seconds = failpoint, seconds
         self._keeper = Keeper(
-            name, source, sink, store, documents, failpoint, seconds,
-            self._options.may_resync, self._options.prune_interval_seconds, share,
-        )  # fmt: skip
+            name, source, sink, store, documents, self._options, failpoint, seconds, share
+        )
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
+        self._backlog = Backlog(entries=self._options.skim_entries)
         self._load_after: dict[str, tuple[str, ...] | None] = {}
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
@@ -100,8 +100,8 @@ class Pipeline:
         except (Unavailable, Discontinuity) as error:
             log.warning("%s: left for the next start", error.message, extra={"action": "stopped"})
             self._flights.abandon()
-        if self._keeper.started and self._keeper.dirty:
-            self._keeper.save()
+        if self._keeper.started:
+            self._keeper.close()
 
     def resync(self, reason: str, names: Sequence[str] = ()) -> None:
         """Write everything (or the named documents) again, under a new epoch."""
@@ -201,16 +201,37 @@ class Pipeline:
     # -- the stream -------------------------------------------------------------------------
 
     def _read_stream(self) -> bool:
-        assert self._read_cursor is not None
-        reading = self._source.poll(self._read_cursor, self.progress.epoch, self._options.limits)
+        cursor, epoch, entries = self._read_cursor, self.progress.epoch, self._backlog.entries
+        assert cursor is not None
+        if self._backlog.skimmed is not None:
+            self._read_backlog(self._backlog.skimmed)
+            return True
+        if entries > self._options.limits.documents and self._backlog.due(cursor):
+            reading, ids = self._source.skim(cursor, epoch, entries)
+            if (page := self._take(reading)) is not None:
+                self._backlog = self._backlog.skim(cursor, page, ids)
+                return True
+        reading = self._source.poll(cursor, epoch, self._options.limits)
+        if (page := self._take(reading)) is not None:
+            self._send_stream(page)
+        elif not self._flights.head:
+            self._complete_clock = reading.clock
+        return page is not None
+
+    def _take(self, reading: Reading) -> StreamPage | None:
         self._keeper.check_reading(reading.identity, reading.clock)
         self._clock = reading.clock
-        if reading.page is None:
-            if not self._flights.head:
-                self._complete_clock = reading.clock
-            return False
-        self._send_stream(reading.page)
-        return True
+        return reading.page
+
+    def _read_backlog(self, skimmed: StreamPage) -> None:
+        """Look up what a skim has listed; in the end its place counts."""
+        name = skimmed.page.document
+        ids = self._backlog.next(self._source.page_keys(name, self._options.limits))
+        if not ids:
+            self._backlog = self._backlog.ended()
+            self._send_stream(skimmed)
+        elif self._send(self._source.lookup(name, ids, self.progress.epoch), _same):
+            self._backlog = self._backlog.sent(len(ids))
 
     def _send_stream(self, stream: StreamPage) -> None:
         page = stream.page
@@ -224,6 +245,7 @@ class Pipeline:
 
         if self._send(page, effect, stream.until_clock if closes else 0, closes):
             self._read_cursor = stream.next
+            self._backlog = self._backlog.passed(self._options.skim_entries)
 
     # -- loads and sweeps -------------------------------------------------------------------
 
@@ -277,8 +299,9 @@ class Pipeline:
         name, below, chunks = self._sweep
         chunk = next(chunks, None)
         if chunk:
-            page = self._source.lookup(name, chunk, self.progress.epoch)
-            self._send(page, lambda progress: progress)
+            keys = self._source.page_keys(name, self._options.limits)
+            parts = [chunk[n : n + keys] for n in range(0, len(chunk), keys)]
+            all(self._send(self._source.lookup(name, p, self.progress.epoch), _same) for p in parts)
         elif chunk is None:
             self._sweep = None
             self._flights.add(Flight(None, answered(Ack(0, 0)), swept(name, below)))
@@ -316,11 +339,8 @@ class Pipeline:
 
     def _wait_for_gate(self, page: Page) -> None:
         """Rule 1."""
-        give_up = page.read_at_seconds + self._options.deadline_seconds
-        while not page.ready():
-            if page.read_at_seconds and self._seconds() > give_up:
-                raise PageExpired("the source did not flush its WAL in time")
-            time.sleep(GATE_POLL_SECONDS)
+        read_at_seconds = page.read_at_seconds or math.inf
+        wait_for_gate(page, read_at_seconds + self._options.deadline_seconds, self._seconds)
 
     def _collect(self, wait: bool) -> bool:
         """Move progress over the answers that have come; with `wait` at least over the oldest.
@@ -364,6 +384,7 @@ class Pipeline:
         """Read on from progress: whatever is under way is waited for and not counted."""
         self._flights.abandon()
         self._read_cursor = self.progress.cursor
+        self._backlog = self._backlog.rewound()
         self._load_after = {}
         self._sweep = None
 
@@ -372,3 +393,8 @@ class Pipeline:
         self._keeper.resync(error, new_epoch=asked, asked=asked)
         self._clock = self._complete_clock = 0
         self._rewind()
+
+
+def _same(progress: Progress) -> Progress:
+    """The effect of a page that has no place of its own."""
+    return progress

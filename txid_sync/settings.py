@@ -53,6 +53,9 @@ class PipelineSettings:
     prune_interval_seconds: float = _setting(
         10.0, "how often the change logs are pruned; 0: never", **_within(0, ONE_DAY_SECONDS)
     )
+    marker_interval_seconds: float = _setting(
+        60.0, "how often a marker is written at rest; 0: never", **_within(0, ONE_DAY_SECONDS)
+    )
     deadline_seconds: float = _setting(
         60.0, "a page older than this is read again", **_within(1, ONE_DAY_SECONDS)
     )

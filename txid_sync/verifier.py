@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from txid_sync import continuity, verify
-from txid_sync.errors import Discontinuity, PageExpired
+from txid_sync.errors import Discontinuity
 from txid_sync.failpoints import Failpoint, ignore
+from txid_sync.inflight import wait_for_gate
 from txid_sync.model import Document, Held, Limits, Page
 from txid_sync.progress.base import Progress, ProgressStore
 from txid_sync.share import Share
@@ -33,7 +34,6 @@ CHUNK = 100
 FIRST_DOCUMENTS = 16  # of a document's first page, whose rows may be large
 LOG_ROWS = 50_000
 WAIT_SECONDS = 1.0
-GATE_POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,11 +331,7 @@ class Verifier:
         return None if self.hindrance else Evidence(progress, letters, held, page, view)
 
     def _wait_for_gate(self, page: Page) -> None:
-        give_up = self._seconds() + self.options.gate_seconds
-        while not page.ready():
-            if self._seconds() > give_up:
-                raise PageExpired("the source did not flush its WAL in time")
-            time.sleep(GATE_POLL_SECONDS)
+        wait_for_gate(page, self._seconds() + self.options.gate_seconds, self._seconds)
 
     def _repair(self, document: Document, ids: Sequence[str], evidence: Evidence) -> set[str]:
         """Write what a fresh look-up reads; gives the ids that are mended now."""

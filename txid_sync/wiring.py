@@ -136,19 +136,17 @@ def elasticsearch_settings(settings: SinkSettings) -> ElasticsearchSettings:
     )
 
 
-def _is_dry(config: Config, choices: Choices) -> bool:
-    """Whether nothing is kept, so that nothing may be noted in the source."""
-    return choices.dry_run or config.sink is None or config.sink.type == "discard"
-
-
 def pipeline_options(config: Config, choices: Choices) -> PipelineOptions:
     """The options of the pipeline, with what this run decided for itself."""
     settings = config.pipeline
+    # Where nothing is kept nothing is noted in the source.
+    dry = choices.dry_run or config.sink is None or config.sink.type == "discard"
     return PipelineOptions(
         limits=Limits(settings.page_documents, settings.page_bytes),
         in_flight=settings.in_flight,
         save_interval_seconds=settings.save_interval_seconds,
-        prune_interval_seconds=0.0 if _is_dry(config, choices) else settings.prune_interval_seconds,
+        prune_interval_seconds=0.0 if dry else settings.prune_interval_seconds,
+        marker_interval_seconds=0.0 if dry else settings.marker_interval_seconds,
         deadline_seconds=settings.deadline_seconds,
         brake_share=settings.brake_share,
         brake_off=choices.deletes_allowed,

@@ -99,6 +99,32 @@ def test_A10_streams_of_all_shares_give_every_change_once(world: World, of: int)
     assert gone == set(map(ids.encode, ROWS["one"][:3]))
 
 
+@pytest.mark.parametrize("of", COUNTS)
+def test_A10_skims_of_all_shares_list_every_key_once(world: World, of: int) -> None:
+    """In a long window too: each key is listed for its own worker alone."""
+    begun = {share: begin(world.source(share)) for share in Share.all(of)}
+    for v in ("v", "w"):
+        put(world, v)
+    listed: set[str] = set()
+    for share, cursor in begun.items():
+        source, held = world.source(share), Held()
+        reading = source.poll(cursor, 1, Limits(documents=2))
+        assert reading.page is not None
+        apply(passed(reading.page.page), held)
+        found, at = set(held), reading.page.next
+        while at.position is not None and at.position.table == "one":
+            reading, ids_of_skim = source.skim(at, 1, 7)
+            assert reading.page is not None
+            assert len(set(ids_of_skim)) == len(ids_of_skim)
+            found |= set(ids_of_skim)
+            at = reading.page.next
+        source.close()
+        assert all(map(share.holds, found))
+        assert not found & listed
+        listed |= found
+    assert listed == set(map(ids.encode, ROWS["one"]))
+
+
 def test_a_window_of_other_shares_is_passed_over(world: World) -> None:
     """A share without a key in the window reads empty pages to its end; its cursor is as any."""
     sources = [world.source(Share(1, 2)), world.source(Share(2, 2)), world.source()]

@@ -14,7 +14,7 @@ from tests.integration.streams import World, actions, drain, execute, two_tables
 from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 from txid_sync.model import Document, Limits, Page
 from txid_sync.snapshot import Snapshot
-from txid_sync.sources import postgres, postgres_errors, postgres_session
+from txid_sync.sources import postgres_errors, postgres_rows, postgres_session
 
 T, U = Document("public.t", "t"), Document("public.u", "u")
 
@@ -161,7 +161,7 @@ def test_the_gate_forces_the_flush(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_joined_lookups_have_the_last_gate_and_the_greatest_version() -> None:
     """The last page's WAL position lies behind all others."""
     pages = [Page("a", b"", 1, v, ready=partial(eq, v, 7)) for v in (6, 7)]
-    joined = postgres._joined(pages)
+    joined = postgres_rows._joined(pages)
     assert (joined.version, joined.documents, joined.ready()) == (7, 2, True)
 
 

@@ -73,7 +73,7 @@ class PipelineSystem(Writers):
             share = Share(instance % self.workers + 1, self.workers)
             source = MemorySource(self.database, self.documents, share=share)
             options = PipelineOptions(
-                Limits(documents=2), save_interval_seconds=0.0, brake_off=True
+                Limits(documents=2), skim_entries=48, save_interval_seconds=0.0, brake_off=True
             )
             pipeline = self._class(
                 "main", source, self.sink, self.store, self.documents, options,

@@ -13,8 +13,8 @@ import pytest
 
 from tests.machines.support import Kept
 from tests.unit.pipelines import OPTIONS, A, World, drain
-from txid_sync.errors import SinkUnavailable
-from txid_sync.progress.memory import MemoryProgress, SaveFault
+from txid_sync.errors import Unavailable
+from txid_sync.progress.memory import SaveFault
 
 
 def _columns(world: World) -> None:
@@ -54,6 +54,29 @@ def test_F12_another_history_is_not_overlooked_beside_a_smaller_change(
     world.assert_equal()
 
 
+@pytest.mark.parametrize("fault", [SaveFault.REFUSED, SaveFault.LOST])
+def test_a_start_whose_save_fails_is_made_again(fault: SaveFault) -> None:
+    """A document was taken out of the configuration while it was loaded, and the store failed as
+    that was noted: what was not compared to its end is compared again.
+
+    The pipeline went on with the load of a document that it did not know, and ended.
+    """
+    world = World(options=replace(OPTIONS, brake_off=True))
+    world.write("a", 1, 2, 3)
+    world.write("b", *range(9))
+    world.pipeline().start()
+    faults = [fault]
+    world.store._faults = lambda _: faults.pop() if faults else None
+    pipeline = world.pipeline(documents=(A,))
+    with pytest.raises(Unavailable):
+        pipeline.start()
+    assert not pipeline.started
+    pipeline.recover()
+    drain(pipeline)
+    assert set(pipeline.progress.documents) == {"a"}
+    assert world.index("a") == world.table("a")
+
+
 def test_failing_examples_are_kept(tmp_path: Path) -> None:
     """An example that fails stays in its folder, also after it has passed again."""
     folder = tmp_path / "machine"
@@ -66,26 +89,3 @@ def test_failing_examples_are_kept(tmp_path: Path) -> None:
     assert list(reader.fetch(b"another key, as the machine has changed")) == [b"short"]
     reader.delete(b"key", b"short")
     assert list(Kept(folder).fetch(b"key")) == [b"short"]
-
-
-def test_a_start_that_could_not_store_its_answer_is_no_start() -> None:
-    """A document went, and the store did not answer when that was to be noted: started anew.
-
-    The pipeline counted as started, and went on with a load of the document that is gone.
-    """
-    faults: list[SaveFault] = []
-    world = World(store=MemoryProgress(lambda _: faults.pop() if faults else None))
-    world.write("a", 1)
-    world.write("b", 1)
-    pipeline = world.pipeline()
-    pipeline.start()
-    drain(pipeline)
-    pipeline.resync("asked for")
-    faults.append(SaveFault.REFUSED)
-    pipeline = world.pipeline(documents=(A,))
-    with pytest.raises(SinkUnavailable):
-        pipeline.start()
-    assert not pipeline.started
-    pipeline.recover()
-    drain(pipeline)
-    world.assert_equal()

@@ -179,4 +179,4 @@ BROKEN = (mutants.MovesWhenSent, mutants.EpochStoredLate)
 def test_the_pipeline_machine_finds_broken_rules(mutant: type[Pipeline]) -> None:
     """The machine is sharp: it fails over a pipeline that does one thing too early."""
     machine = type("Broken", (PipelineMachine,), {"pipeline_class": mutant})
-    assert finds(machine, 1500, 30, AssertionError, TxidSyncError)
+    assert finds(machine, 1500, 30, AssertionError, TxidSyncError, KeyError)

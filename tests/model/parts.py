@@ -18,7 +18,8 @@ from txid_sync.progress.base import Fence, Progress
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.base import IndexState
 from txid_sync.sinks.memory import Fault, MemoryIndex, MemorySink
-from txid_sync.sources.memory import Look, MemorySource
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_look import Look
 from txid_sync.sweep import candidates
 
 Hook = Callable[[str], None]

@@ -8,6 +8,16 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from tests.model.marker_mutants import (
+    marker_not_compared,
+    opened_after_sending,
+    sent_after_the_marker_not_compared,
+)
+from tests.model.skim_mutants import (
+    seen_beyond_a_rewind,
+    seen_in_every_window,
+    skim_without_its_keys,
+)
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
@@ -18,7 +28,8 @@ from txid_sync.model import Ack, Document, Limits, LoadPage, Page, StreamPage, v
 from txid_sync.pipeline import Pipeline
 from txid_sync.progress.base import DocumentProgress, Fence, Progress
 from txid_sync.progress.memory import MemoryProgress
-from txid_sync.sources.memory import Look, MemorySource
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_look import Look
 
 Patch = AbstractContextManager[Any]
 _keep_nothing: Callable[[Progress], Progress] = lambda progress: progress  # noqa: E731
@@ -338,9 +349,11 @@ def prunes_to_the_end() -> Patch:
     """The oldest transaction of the cursor that is open does not count for pruning."""
     real = Keeper._prune
 
-    def prune(self: Keeper, uuids: Mapping[str, str], wanted: int | None) -> int:
+    def prune(
+        self: Keeper, uuids: Mapping[str, str], wanted: int | None, *shares: Any
+    ) -> int:
         known = wanted is not None and self._progress is not None
-        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted)
+        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted, *shares)
 
     return _swap(Keeper, "_prune", prune)
 
@@ -372,4 +385,10 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (sweep_counts_before_its_deletes, "braked"),
     (prunes_what_is_not_stored, "prunes, saved late"),
     (prunes_to_the_end, "prunes, saved late"),
+    (skim_without_its_keys, "skim"),
+    (seen_beyond_a_rewind, "skim"),
+    (seen_in_every_window, "skim"),
+    (marker_not_compared, "lossy switchover"),
+    (sent_after_the_marker_not_compared, "lossy switchover"),
+    (opened_after_sending, "lossy switchover"),
 )

@@ -77,10 +77,40 @@ SCENES: dict[str, Scene] = {
     "truncate": Scene(
         (Writer("truncate"), _ONE, _GONE), {"die": 1, "inner": 1}, inner=_WRITES
     ),
+    # Windows of several pages, whose keys are listed first: a start makes a sixteenth of `skim`.
+    "skim": Scene(
+        (_at_once("put", "1", "2"), _at_once("put", "2", "1"), _GONE), {"fault": 1}, skim=32,
+        faults=(Fault.RETRIED, Fault.LOST),
+    ),
+    "skim, deaths": Scene(
+        (_at_once("put", "1", "2"), _GONE), {"die": 1}, skim=32, holds=True, in_flight=2,
+        slow=True,
+    ),
+    "skim, writers": Scene(
+        (_at_once("put", "1", "2"), _OPEN, _OPEN_DELETE), {"inner": 1}, skim=48, inner=_WRITES,
+    ),
+    "skim, crash": Scene(
+        (_at_once("put", "2", "1"), _put("1", synchronous=False)), {"crash": 1, "inner": 1},
+        skim=48, inner=frozenset({"crash"}),
+    ),
+    "skim, truncate": Scene(
+        (_at_once("put", "1", "2"), Writer("truncate"), _ONE), {"inner": 1}, skim=64, inner=_WRITES,
+    ),
     # Failover, with and without loss; a disk image put back.
     "failover": Scene(
         (_ONE, _at_once("put", "3")), {"lossy promote": 1, "inner": 1, "die": 1},
         keys=("1", "2", "3"), inner=frozenset({"lossy promote"}),
+    ),
+    # Switchover, with loss and without, beside a marker: what is lost is never believed there.
+    "switchover": Scene(
+        (_ONE,), {"promote": 1, "stop": 1, "die": 1}, marks=True
+    ),
+    "lossy switchover": Scene(
+        (_ONE, _TWO), {"lossy promote": 1, "stop": 1, "die": 1}, marks=True
+    ),
+    "lossy switchover, faults": Scene(
+        (_ONE, _TWO), {"lossy promote": 1, "fault": 1}, marks=True,
+        faults=(Fault.LOST,), save_faults=(SaveFault.LOST,),
     ),
     "restored": Scene((_ONE, _at_once("put", "3")), {"restore": 1}, keys=("1", "2", "3")),
     # An operator's resync, dying and failing in the midst of it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,14 +14,14 @@ from txid_sync.progress.base import Counts, Progress
 
 NAME = "main"
 MOVABLE = {dict, list, set, deque, Counter}
-TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at")
+TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at", "_marked_at")
 # What decides nothing: figures, and what is the same for the whole life of an object.
 FIGURES = {"resyncs"}
 FIXED = {
     "name", "_name", "_source", "_sink", "_store", "_documents", "_options", "_failpoint",
     "_seconds", "_keeper", "_flights", "_share", "_stored",
 }  # fmt: skip
-IGNORED = FIXED | FIGURES | {"_sweep", "_fence"}  # the last two have a place of their own
+IGNORED = FIXED | FIGURES | {"_sweep", "_fence", "_backlog"}  # these have a place of their own
 COUNTS = [f.name for f in fields(Counts)]
 
 
@@ -95,9 +95,22 @@ class Process:
         unanswered = self.store._unanswered.get(NAME) == text
         return (
             self.ready, self.failed, alive, idle, own, unanswered and own is not True,
-            tuple(fields_of), at, pipeline._flights._allowed, self._flight_keys(sink),
+            tuple(fields_of), at, self._backlog_key(), pipeline._flights._allowed,
+            self._flight_keys(sink),
             _ahead(keeper._progress, text),
         )  # fmt: skip
+
+    def _backlog_key(self) -> object:
+        """What was skimmed, the skim's own page by its place and its gate."""
+        backlog, connection = self.pipeline._backlog, self.source.connection
+        skimmed: Any = backlog.skimmed
+        if skimmed is None:
+            return backlog
+        look = skimmed.page.ready.args[0]
+        alive = connection is not None and connection.pid == look.pid
+        flushed = self.source.database.flushed >= look.inserted
+        place = skimmed.next, skimmed.truncated, skimmed.page.version, alive, flushed
+        return replace(backlog, skimmed=None), place
 
     def _flight_keys(self, sink: ModelSink) -> tuple[object, ...]:
         """Each flight by its page, its answer, and what progress becomes by it."""
@@ -150,7 +163,7 @@ def progress_key(progress: Progress) -> tuple[object, ...]:
     """Progress without its counts, hashable."""
     return (
         progress.cursor, progress.epoch, progress.highest_version, progress.place,
-        progress.workers, progress.base,
+        progress.marker, progress.closed, progress.workers, progress.base,
         *sorted(progress.identity.items()), *sorted(progress.documents.items()),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import MemoryDatabase
 
 A, B = Document("a", "a"), Document("b", "b")
-OPTIONS = PipelineOptions(Limits(documents=2), save_interval_seconds=0.0)
+OPTIONS = PipelineOptions(Limits(documents=2), skim_entries=0, save_interval_seconds=0.0)
 
 
 class Died(Exception):

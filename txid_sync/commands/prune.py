@@ -11,11 +11,11 @@ from txid_sync import schema, ui
 from txid_sync.commands.options import configured, option, require_documents
 from txid_sync.database import connect
 from txid_sync.errors import SinkUnavailable
-from txid_sync.keeper import PRUNE_BATCH, reader_of
 from txid_sync.progress.base import Progress
 from txid_sync.settings import Config
 from txid_sync.share import Share
 from txid_sync.shares import stored_shares
+from txid_sync.upkeep import PRUNE_BATCH, reader_of
 from txid_sync.wiring import Assembly, assemble
 
 

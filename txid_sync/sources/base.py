@@ -59,6 +59,15 @@ class Source(ABC):
         """The next page of the window after `cursor`, opening a window if there is news."""
 
     @abstractmethod
+    def skim(self, cursor: Cursor, epoch: int, entries: int) -> tuple[Reading, Sequence[str]]:
+        """As `poll` within an open window's table, but without documents: a page that is empty and
+        has the gate of all that was seen, and the ids of as many entries, each once."""
+
+    @abstractmethod
+    def page_keys(self, document: str, limits: Limits) -> int:
+        """How many documents a lookup should ask for, for a page within the limits."""
+
+    @abstractmethod
     def load(
         self, document: str, after: tuple[str, ...] | None, epoch: int, limits: Limits
     ) -> LoadPage:
@@ -97,6 +106,18 @@ class Source(ABC):
     @abstractmethod
     def key_of(self, document: str, texts: Sequence[str]) -> tuple[str, ...]:
         """A key as the source itself writes it; raises UsageError if these texts are none."""
+
+    @abstractmethod
+    def mark(self, name: str, nonce: str) -> Mapping[str, str]:
+        """Write a marker of this name, in place of the last one, and give the identity of where it
+        was written; a history that holds it holds all that this identity has shown before.
+
+        Raises PreconditionError if that is not allowed, or not possible with this source.
+        """
+
+    @abstractmethod
+    def marker(self, name: str) -> tuple[Mapping[str, str], str]:
+        """The identity, and the marker of this name in that history (empty: none)."""
 
     @abstractmethod
     def close(self) -> None:

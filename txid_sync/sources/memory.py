@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from txid_sync import ids as document_ids
@@ -32,38 +32,14 @@ from txid_sync.model import (
 )
 from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
-from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
-from txid_sync.sources.memory_wal import Key, Table, Wants, wanted_of
+from txid_sync.sources.memory_look import Connection, Entry, Look
+from txid_sync.sources.memory_upkeep import MemoryUpkeep
+from txid_sync.sources.memory_wal import Key, Table
 from txid_sync.sources.refusals import check_forward, check_key, check_pruned
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A backend, and what the last poll on it saw if it found nothing: (snapshot, done)."""
-
-    pid: int
-    idle: tuple[str, Snapshot] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one statement sees besides rows: backend, snapshot, WAL insert position."""
-
-    pid: int
-    snapshot: Snapshot
-    inserted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key of the change log at its place; no key: the table was truncated."""
-
-    position: Position
-    key: Key | None
-
-
-class MemorySource(Source):
+class MemorySource(MemoryUpkeep):
     """Reads a MemoryDatabase; see sources/base.py for the contract."""
 
     def __init__(
@@ -145,19 +121,44 @@ class MemorySource(Source):
     ) -> StreamPage:
         epoch, limits = wanted
         if not names:  # the log was pruned meanwhile: nothing is left but to close the window
-            name, rest = next(iter(self.documents)), list[str]()
-            found: list[Entry] = []
+            name, found = next(iter(self.documents)), list[Entry]()
         else:
-            name, rest = names[0], list(names[1:])
+            name = names[0]
             found = self._order(self._entries(name, cursor, until, look))
         entries = self._limit(name, found, limits, look)
-        keys = {entry.key for entry in entries if entry.key is not None and self._mine(entry.key)}
-        page = self._build(name, sorted(keys), epoch, look)
-        last = self._position(entries) if entries else None
+        page = self._build(name, self._keys(entries), epoch, look)
         full = self._full(entries, found, page)
+        return self._moved(cursor.open(until), entries, names[1:], page, full)
+
+    def _moved(
+        self, cursor: Cursor, entries: Sequence[Entry], rest: Sequence[str], page: Page, full: bool
+    ) -> StreamPage:
+        assert cursor.window is not None
+        until = cursor.window.until
+        last = self._position(entries) if entries else None
         after = self._next(cursor, until, last, full, rest)
         truncated = any(entry.key is None for entry in entries)
         return StreamPage(page, after, truncated, until.clock)
+
+    def skim(self, cursor: Cursor, epoch: int, entries: int) -> tuple[Reading, Sequence[str]]:
+        """The next entries of the window as distinct ids."""
+        look = self._look()
+        reading = Reading(self.database.identity(), look.snapshot.clock, None)
+        self._check(cursor, look)
+        until, at = self._until(cursor, look), cursor.position
+        names = self._names_with_news(cursor, until, look)
+        if not names or at is None or at.table != names[0]:
+            return reading, ()
+        found = self._order(self._entries(names[0], cursor, until, look))
+        page = self._build(names[0], (), epoch, look)
+        full = len(found) > entries
+        stream = self._moved(cursor, found[:entries], names[1:], page, full)
+        ids = [document_ids.encode(key) for key in self._keys(found[:entries])]
+        return replace(reading, page=stream), ids
+
+    def page_keys(self, document: str, limits: Limits) -> int:  # noqa: ARG002
+        """As many as there may be."""
+        return limits.documents
 
     # -- the rules, one method each -----------------------------------------------------------
 
@@ -250,22 +251,6 @@ class MemorySource(Source):
         body = page.body + b"".join(_action("delete", name, page.version) for name in foreign)
         return replace(page, body=body, documents=page.documents + len(foreign))
 
-    def prune(
-        self, document: str, reader: str, wanted: int | None, batch: int  # noqa: ARG002
-    ) -> int:
-        """Note what a reader wants, delete all that nobody wants."""
-        self._look()
-        return self.database.upkeep(self.documents[document].table, reader, wanted)
-
-    def forget(self, reader: str) -> None:
-        """Hold nothing for a reader."""
-        self._look()
-        database = self.database
-        for table in database.state.tables:
-            if reader in wanted_of(database.state.wal, table.name):
-                database.append(Wants(database.draw(), table.name, reader, 0), flush=True)
-                database.change(latest_ended=database.state.next_txid - 1)
-
     def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
         """What the log holds of these ids that is not done."""
         look, table = self._look(), self._table(document)
@@ -288,11 +273,15 @@ class MemorySource(Source):
         check_key(document, self._table(document).key, texts)
         return tuple(texts)
 
+    # -- inside -----------------------------------------------------------------------------
+
     def _mine(self, key: Key) -> bool:
         """Whether a key is of this source's share."""
         return self.share.holds(document_ids.encode(key))
 
-    # -- inside -----------------------------------------------------------------------------
+    def _keys(self, entries: Sequence[Entry]) -> list[Key]:
+        """Each key of this source's share once, in order."""
+        return sorted({e.key for e in entries if e.key is not None and self._mine(e.key)})
 
     def _table(self, name: str) -> Table:
         table = self.database.table(self.documents[name].table)

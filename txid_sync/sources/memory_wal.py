@@ -75,13 +75,22 @@ class Wants:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A marker, written by a transaction of its own."""
+
+    xid: int
+    name: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """Written at the end of crash recovery; keeps the txid counter."""
 
     next_txid: int
 
 
-Record = Write | Commit | Abort | Prepare | Prune | Wants | Recovered
+Record = Write | Commit | Abort | Prepare | Prune | Wants | Mark | Recovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,7 @@ def xids_of(record: Record) -> tuple[int, ...]:
         return record.xids
     if isinstance(record, Prepare):
         return record.transaction.xids
-    if isinstance(record, Prune | Wants):
+    if isinstance(record, Prune | Wants | Mark):
         return (record.xid,)
     return ()
 

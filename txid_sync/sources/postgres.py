@@ -7,35 +7,17 @@ key, the WAL position for the gate, the identity of the server and the table's f
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg2
-
-from txid_sync import ids
 from txid_sync.cursor import Cursor, Position
-from txid_sync.errors import (
-    Discontinuity,
-    PreconditionError,
-)
-from txid_sync.model import (
-    MAX_ID_BYTES,
-    DeadLetter,
-    Document,
-    Limits,
-    LoadPage,
-    Page,
-    Reading,
-    Schema,
-    StreamPage,
-)
+from txid_sync.model import Document, Limits, Page, Reading, Schema, StreamPage
+from txid_sync.pagesize import PageSize
 from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
-from txid_sync.sources.pagesize import PageSize
 from txid_sync.sources.postgres_catalog import (
     check_condition,
     check_triggers,
@@ -43,13 +25,15 @@ from txid_sync.sources.postgres_catalog import (
     resolve,
     schema_of,
 )
-from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
-from txid_sync.sources.postgres_log import PostgresLog
+from txid_sync.sources.postgres_rows import SMALLER, PostgresRows
 from txid_sync.sources.postgres_server import Memory, Primary
 from txid_sync.sources.postgres_session import Session, search_path
 from txid_sync.sources.postgres_sql import Statements
 from txid_sync.sources.postgres_standby import Standby
+from txid_sync.sources.postgres_upkeep import PostgresUpkeep
 from txid_sync.sources.refusals import check_forward, check_pruned
+
+POLL = postgres_sql.poll()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +46,7 @@ class _Idle:
     done: Snapshot
 
 
-class PostgresSource(PostgresLog):
+class PostgresSource(PostgresRows, PostgresUpkeep):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
     def __init__(self, dsn: str, documents: Sequence[Document], share: Share = WHOLE) -> None:
@@ -75,6 +59,7 @@ class PostgresSource(PostgresLog):
         self._documents = {document.name: document for document in ordered}
         self._names = list(self._documents)
         self._statements: dict[str, Statements] = {}
+        self._probe = POLL
         self._sizes: dict[str, PageSize] = {}
         self._idle: _Idle | None = None
         self._rest: tuple[int, Snapshot, tuple[str, ...]] | None = None
@@ -102,6 +87,7 @@ class PostgresSource(PostgresLog):
             table.document.name: postgres_sql.compose(table, ordinal, kind.role, self._share)
             for ordinal, table in enumerate(tables)
         }
+        self._probe = postgres_sql.probe(list(self._statements.values()), kind.role)
         for name in self._names:
             check_condition(self._session, self._statements[name])
             self._sizes.setdefault(name, PageSize())
@@ -163,7 +149,7 @@ class PostgresSource(PostgresLog):
         idle = self._idle
         if idle is None or idle.generation != self._session.generation:
             return None
-        row = self._session.row(postgres_sql.poll())
+        row = self._session.row(POLL)
         if (row["pid"], row["snapshot"], cursor.done) != (idle.pid, idle.snapshot, idle.done):
             return None
         return self._reading(row, None)
@@ -183,7 +169,7 @@ class PostgresSource(PostgresLog):
             names = [n for n in known[2] if self._names.index(n) >= self._names.index(at.table)]
             return window.until, names, Reading({}, 0, None)
         row = self._session.row(
-            postgres_sql.probe(list(self._statements.values()), self._server.role),
+            self._probe,
             {"xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
         )
         snapshot = self._server.finished(row)
@@ -206,17 +192,12 @@ class PostgresSource(PostgresLog):
     def _page(
         self, cursor: Cursor, at: Position, rest: tuple[str, ...], epoch: int, limits: Limits
     ) -> Reading:
-        assert cursor.window is not None
         statements, size = self._statements[at.table], self._sizes[at.table]
-        parameters = {
-            "xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
-            "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
-            **self._server.parameters(epoch),
-        }  # fmt: skip
+        parameters = self._parameters(cursor, at, epoch)
         while True:
             parameters["limit"] = size.within(limits)
             row = self._try(statements.page, parameters, size)
-            if row is _SMALLER:
+            if row is SMALLER:
                 continue
             if row is not None:
                 page = self._built(statements, row, epoch)
@@ -224,168 +205,47 @@ class PostgresSource(PostgresLog):
                 row = self._session.row(statements.page_ids, parameters)
                 page = self.lookup(at.table, row["ids"] or [], epoch)
             break
+        return self._moved(cursor, row, rest, page, row["entries"] >= parameters["limit"])
+
+    def _parameters(self, cursor: Cursor, at: Position, epoch: int) -> dict[str, Any]:
+        return {
+            "xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
+            "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
+            **self._server.parameters(epoch),
+        }  # fmt: skip
+
+    def _moved(
+        self, cursor: Cursor, row: dict[str, Any], rest: tuple[str, ...], page: Page, full: bool
+    ) -> Reading:
+        """A reading of what a statement found of the window in one table."""
+        assert cursor.window is not None
         check_forward(cursor, self._server.finished(row))
         check_pruned(cursor, row["pruned_txid"])
-        last = Position(at.table, *row["last"]) if row["last"] else None
-        full = row["entries"] >= parameters["limit"]
+        last = Position(page.document, *row["last"]) if row["last"] else None
         after = cursor.after(cursor.window.until, last, full, rest)
         stream = StreamPage(page, after, row["truncated"], cursor.window.until.clock)
         return self._reading(row, stream)
 
-    # -- loads and lookups ------------------------------------------------------------------
-
-    def load(
-        self, document: str, after: tuple[str, ...] | None, epoch: int, limits: Limits
-    ) -> LoadPage:
-        """The rows whose keys follow `after`, in the order of the key."""
+    def skim(self, cursor: Cursor, epoch: int, entries: int) -> tuple[Reading, Sequence[str]]:
+        """The next entries of the window as distinct ids."""
         self.connect()
         self._server.look()
-        statements, size = self._statements[document], self._sizes[document]
-        query = statements.load_first if after is None else statements.load
-        parameters = {**self._server.parameters(epoch), **_key_parameters(after or ())}
-        while True:
-            limit = parameters["limit"] = size.within(limits)
-            row = self._try(query, parameters, size)
-            if row is _SMALLER:
-                continue
-            if row is not None:
-                page = self._built(statements, row, epoch)
-                return LoadPage(page, tuple(row["last"]) if row["entries"] == limit else None)
-            if limit == 1:
-                break
-            size.shrink(limit)
-        query = statements.load_key_first if after is None else statements.load_key
-        keys = self._session.rows(query, parameters)
-        if not keys:
-            return LoadPage(self.lookup(document, [], epoch), None)
-        key = tuple(keys[0]["key"])
-        return LoadPage(self.lookup(document, [ids.encode(key)], epoch), key)
-
-    def lookup(self, document: str, wanted: Sequence[str], epoch: int) -> Page:
-        """These documents as they are now; halves a list that cannot be built down to the id."""
-        self.connect()
-        self._server.look()
-        statements = self._statements[document]
-        columns = len(statements.table.key)
-        keys = [
-            (id, None if "\0" in id else ids.decode(id, columns)) for id in dict.fromkeys(wanted)
-        ]
-        known = [(id, key) for id, key in keys if key is not None]
-        pages = [self._lookup(statements, known, epoch)]
-        foreign = [id for id, key in keys if key is None]
-        if foreign:
-            pages.append(self._deletes(statements, foreign, epoch))
-        return _joined(pages)
-
-    def _lookup(
-        self, statements: Statements, keys: list[tuple[str, tuple[str, ...]]], epoch: int
-    ) -> Page:
-        columns = len(statements.table.key)
-        parameters = {**self._server.parameters(epoch), "ids": [id for id, _ in keys]}
-        for n in range(columns):
-            parameters[f"k{n + 1}"] = [key[n] for _, key in keys]
-        try:
-            row = self._session.raw_row(statements.lookup, parameters)
-            return self._built(statements, row, epoch)
-        except psycopg2.Error as error:
-            self._session.drop_if_broken()
-            if not (is_poison(error) or (is_too_much(error) and len(keys) > 1)):
-                name = statements.table.document.name
-                raise translate(error, f"look up documents of {name}") from None
-            if len(keys) == 1:
-                return self._refused(statements, *keys[0], epoch, reason(error))
-        middle = len(keys) // 2
-        halves = keys[:middle], keys[middle:]
-        return _joined([self._lookup(statements, half, epoch) for half in halves])
-
-    def _refused(
-        self, statements: Statements, id: str, key: tuple[str, ...], epoch: int, why: str
-    ) -> Page:
-        """One id that cannot be looked up: no key of this table, or a row that cannot be built."""
-        try:
-            self._session.raw_row(statements.cast_key, _key_parameters(key))
-        except psycopg2.Error as error:
-            if not is_poison(error):
-                raise translate(error, "look up a document") from None
-            return self._deletes(statements, [id], epoch)
-        page = self._deletes(statements, [], epoch)
-        dead = DeadLetter(page.document, id, page.version, why)
-        return _joined([page], (dead,))
-
-    def _deletes(self, statements: Statements, wanted: Sequence[str], epoch: int) -> Page:
-        """Delete actions for ids that no row of the table can ever have."""
-        fields = self._server.page_fields(self._server.place(), epoch)
-        version = fields["version"]
-        lines = [
-            json.dumps({"delete": {"_id": id, "version": version, "version_type": "external_gte"}},
-                       ensure_ascii=False, separators=(",", ":")) + "\n"
-            for id in wanted
-        ]  # fmt: skip
-        return Page(
-            document=statements.table.document.name, body="".join(lines).encode(),
-            documents=len(lines), read_at_seconds=time.monotonic(), **fields,
+        _, names, reading = self._tables_of(cursor)
+        at = cursor.position
+        if not names or at is None or at.table != names[0]:
+            return reading, ()
+        parameters = {**self._parameters(cursor, at, epoch), "limit": entries}
+        row = self._session.row(self._statements[at.table].page_ids, parameters)
+        page = Page(
+            document=at.table, body=b"", documents=0, read_at_seconds=time.monotonic(),
+            fingerprint=row["fingerprint"] or "gone", **self._server.page_fields(row, epoch),
         )  # fmt: skip
+        full = row["entries"] >= entries
+        return self._moved(cursor, row, tuple(names[1:]), page, full), row["ids"] or ()
 
-    # -- shared -----------------------------------------------------------------------------
+    def page_keys(self, document: str, limits: Limits) -> int:
+        """As learnt from the pages before."""
+        return self._sizes[document].within(limits)
 
-    def _try(
-        self, query: Any, parameters: dict[str, Any], size: PageSize
-    ) -> dict[str, Any] | None:
-        """The page's row; None if a row cannot be built, _SMALLER to ask for fewer."""
-        try:
-            return self._session.raw_row(query, parameters)
-        except psycopg2.errors.UndefinedColumn as error:
-            raise Discontinuity(f"a column is gone: {reason(error)}") from None
-        except psycopg2.Error as error:
-            self._session.drop_if_broken()
-            if is_too_much(error) and parameters["limit"] > 1:
-                size.shrink(parameters["limit"])
-                return _SMALLER
-            if is_poison(error):
-                return None
-            raise translate(error, "read a page") from None
-
-    def _built(self, statements: Statements, row: dict[str, Any], epoch: int) -> Page:
-        name = statements.table.document.name
-        if not row["unassigned"]:
-            raise PreconditionError(
-                f"reading document {name} assigned a transaction id",
-                "its condition or a type of its table calls a function that writes",
-            )
-        fields = self._server.page_fields(row, epoch)
-        dead = tuple(
-            DeadLetter(name, id, row["version"], f"id is longer than {MAX_ID_BYTES} bytes")
-            for id in row["long_ids"] or ()
-        )
-        body = row["body"] + b"\n" if row["body"] else b""
-        self._sizes[name].learn(row["documents"], len(body))
-        return Page(
-            document=name, body=body, documents=row["documents"], dead=dead,
-            read_at_seconds=time.monotonic(), fingerprint=row["fingerprint"] or "gone", **fields,
-        )  # fmt: skip
-
-
-_SMALLER: dict[str, Any] = {}
-
-
-def _key_parameters(key: Sequence[str]) -> dict[str, str]:
-    return {f"k{n}": value for n, value in enumerate(key, 1)}
-
-
-def _joined(pages: Sequence[Page], dead: tuple[DeadLetter, ...] = ()) -> Page:
-    """Several lookups as one page: the last one's gate covers them all."""
-    if len(pages) == 1 and not dead:
-        return pages[0]
-    last = pages[-1]
-    return Page(
-        document=last.document,
-        body=b"".join(page.body for page in pages),
-        documents=sum(page.documents for page in pages),
-        version=max(page.version for page in pages),
-        dead=tuple(letter for page in pages for letter in page.dead) + dead,
-        ready=last.ready,
-        exact=all(page.exact for page in pages),
-        place=max(page.place for page in pages),
-        read_at_seconds=pages[0].read_at_seconds,
-        fingerprint=next((page.fingerprint for page in pages if page.fingerprint), ""),
-    )
+    def _relation(self, document: str) -> str:
+        return self._statements[document].table.relation

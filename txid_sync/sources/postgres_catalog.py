@@ -55,6 +55,7 @@ def find_table(session: Session, document: Document, table: dict[str, Any]) -> T
         capture=entry["capture"], foreign_log=entry["foreign_log"],
         newlines=any(kind["newlines"] for kind in kinds),
         named_types=any(kind["named"] for kind in kinds),
+        partitioned=table["partitioned"],
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a change log still holds, its upkeep, and keys as PostgreSQL writes them."""
+"""What a change log still holds of single documents, and keys as PostgreSQL writes them."""
 
 from __future__ import annotations
 
@@ -40,17 +40,6 @@ class PostgresLog(Source):
             entries=tuple(entries),
             complete=row["complete"],
         )
-
-    def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
-        """Note what a reader wants, delete a batch of what nobody wants."""
-        self.connect()
-        table = self._statements[document].table.relation
-        return self._session.upkeep(table, reader, wanted, batch)
-
-    def forget(self, reader: str) -> None:
-        """Hold nothing for a reader any more."""
-        self.connect()
-        self._session.forget(reader)
 
     def key_of(self, document: str, texts: Sequence[str]) -> tuple[str, ...]:
         """The key as the server writes it: `007` is the integer `7`."""

@@ -9,6 +9,7 @@ from psycopg2 import sql
 
 from txid_sync.model import Document
 from txid_sync.share import WHOLE, Share
+from txid_sync.sources.postgres_prepared import Prepared
 from txid_sync.sources.postgres_session import QUERIES
 
 SQL, Literal = sql.SQL, sql.Literal
@@ -30,7 +31,8 @@ class Table:
     """A tracked table as the catalog shows it.
 
     `foreign_log`: another cluster wrote its log; `newlines`: its rows' JSON may hold raw line ends;
-    `named_types`: its rows' JSON holds labels or fields of types that somebody made.
+    `named_types`: its rows' JSON holds labels or fields of types that somebody made;
+    `partitioned`: its rows are in other tables.
     """
 
     document: Document
@@ -44,6 +46,7 @@ class Table:
     foreign_log: bool = False
     newlines: bool = True
     named_types: bool = False
+    partitioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,9 @@ class Statements:
     """All that is run for one document; see the blocks of the same names in queries.sql."""
 
     table: Table
-    page: sql.Composable
+    page: Prepared
     page_ids: sql.Composable
-    lookup: sql.Composable
+    lookup: Prepared
     cast_key: sql.Composable
     load: sql.Composable
     load_first: sql.Composable
@@ -70,17 +73,21 @@ def compose(table: Table, ordinal: int, role: str = "", share: Share = WHOLE) ->
     Stream and load give the keys of `share`."""
     blocks = {**_blocks(table, role), **_shares(table.key, share)}
     own = {**blocks, **_plain(table.key, role)} if _is_plain(table.key) else blocks
-    documents = _documents(table.document, own)
-    ids = _format("ids", own)
-    stream_keys = _format("stream_keys", own)
+    page_ids = _stream_keys("wanted", own) + _format("ids", own)
+    page = _stream_keys("wanted", own) + _documents(table.document, own)
+    lookup = _format("lookup_keys", blocks) + _documents(table.document, blocks)
+    if _is_plain(table.key) and len(table.key) == 1 and not table.partitioned:
+        page = _stream_keys("wanted_array", own) + _by_array("keys_of_page", own)
+        lookup = _format("lookup_array", own) + _by_array("ids_of_lookup", own)
+    tables = own["table"], own["log"]
     after = {**own, "after": blocks["key_after"]}
     first = {**own, "after": SQL("true")}
     cast_key = _format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]})
     return Statements(
         table=table,
-        page=stream_keys + documents,
-        page_ids=stream_keys + ids,
-        lookup=_format("lookup_keys", blocks) + _documents(table.document, blocks),
+        page=Prepared(f"txid_sync_page_{ordinal}", page, tables),
+        page_ids=page_ids,
+        lookup=Prepared(f"txid_sync_lookup_{ordinal}", lookup, tables),
         cast_key=cast_key,
         load=_format("load", after),
         load_first=_format("load", first),
@@ -153,16 +160,17 @@ def _now(quote: sql.Composable, role: str) -> sql.Composable:
     return SQL(QUERIES["now"]).format(quote=quote, version=version, lsn=lsn)
 
 
-def probe(statements: Sequence[Statements], role: str = "") -> sql.Composable:
+def probe(statements: Sequence[Statements], role: str = "") -> Prepared:
     """One statement over all logs: which of them have rows in the window."""
     logs = SQL(", ").join([s.probe for s in statements])
     ids = Literal([s.table.tracked_id for s in statements])
-    return SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
+    query = SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
+    return Prepared("txid_sync_probe", query)
 
 
-def poll() -> sql.Composable:
+def poll() -> Prepared:
     """The snapshot's text and the identity."""
-    return SQL(QUERIES["poll"]).format(identity=identity())
+    return Prepared("txid_sync_poll", SQL(QUERIES["poll"]).format(identity=identity()))
 
 
 def percent(text: str) -> str:
@@ -179,9 +187,21 @@ def _format(block: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
     return SQL(QUERIES[block]).format(**blocks)
 
 
+def _stream_keys(wanted: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
+    return _format("stream_keys", {**blocks, "wanted": _format(wanted, blocks)})
+
+
 def _documents(document: Document, blocks: dict[str, sql.Composable]) -> sql.Composable:
     row = _format("row_columns" if document.columns else "row", blocks)
-    return _format("documents", {**blocks, "row": row})
+    body = _format("body", {**blocks, "row": row})
+    return _format("documents", {**blocks, "body": body})
+
+
+def _by_array(wanted_ids: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
+    """For a key of one plain column of a table without partitions: each of these would be asked for
+    every key."""
+    body = _format("body_array", {**blocks, "wanted_ids": SQL(QUERIES[wanted_ids])})
+    return _format("documents", {**blocks, "body": body})
 
 
 def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
@@ -193,7 +213,6 @@ def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
         SQL("given.k{}::{} as k{}").format(SQL(str(n)), SQL(percent(column.type)), SQL(str(n)))
         for n, column in zip(numbers, key, strict=True)
     ]
-    texts = SQL(", ").join([SQL("{}::text").format(column) for column in row])
     row_json, row_source = _row(document)
     if table.newlines:
         row_json = SQL(QUERIES["one_line"]).format(row_json=row_json)
@@ -201,6 +220,7 @@ def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
     return {
         "now": _now(SQL(""), role),
         "identity": identity(role),
+        "ended": SQL(QUERIES["ended"]),
         "table": qualified,
         "log": name("txid_sync", table.log),
         "log_keys": SQL(", ").join(log_keys),
@@ -213,7 +233,6 @@ def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
         "key_casts": SQL(", ").join(casts),
         "key_parameters": SQL(", ").join([SQL(f"%(k{n})s::text[]") for n in numbers]),
         "key_scalars": SQL(", ").join([SQL(f"%(k{n})s::text") for n in numbers]),
-        "key_texts": SQL("array[{}]").format(texts),
         "key_match": SQL(" and ").join(
             [SQL("{} = w.{}").format(r, k) for r, k in zip(row, log_keys, strict=True)]
         ),
@@ -224,6 +243,7 @@ def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
         "quote": SQL(""),
         "image_match": SQL("{} = w.id").format(_id(row, key)),
         "distinct": SQL("id"),
+        **_read_keys(row, key),
         "row_json": row_json,
         "row_source": row_source,
         "condition": SQL(percent(document.where) or "true"),
@@ -232,6 +252,23 @@ def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
             type_names=SQL(QUERIES["type_names"] if table.named_types else "null"),
         ),
         "pruned": SQL(QUERIES["pruned"]).format(tracked_id=Literal(table.tracked_id)),
+    }
+
+
+def _read_keys(
+    row: Sequence[sql.Composable], key: Sequence[KeyColumn]
+) -> dict[str, sql.Composable]:
+    """Blocks for the keys of rows that are read: as texts, the last one, the only column."""
+    log_keys = [name(f"k{n}") for n in range(1, len(key) + 1)]
+    texts = SQL(", ").join([SQL("{}::text").format(column) for column in row])
+    return {
+        "key_texts": SQL("array[{}]").format(texts),
+        "last_key": SQL(", ").join([SQL(QUERIES["last_key"]).format(key=k) for k in log_keys]),
+        "row_keys": SQL(", ").join(
+            [SQL("{} as {}").format(r, k) for r, k in zip(row, log_keys, strict=True)]
+        ),
+        "key": name(key[0].name),
+        "key_type": SQL(percent(key[0].type)),
     }
 
 

@@ -69,6 +69,16 @@ create table if not exists txid_sync.readers (
   primary key (tracked, reader, role)
 );
 
+-- What a pipeline has written last when it had come to rest: a history that holds it holds all that
+-- was written before it.
+create table if not exists txid_sync.marker (
+  name      text not null check (octet_length(name) between 1 and 300),
+  role      name not null,
+  nonce     text not null check (octet_length(nonce) between 1 and 100),
+  marked_at timestamptz not null default now(),
+  primary key (name, role)
+);
+
 -- The capture functions run with the rights of a role that can do nothing but add to the logs, if
 -- the installer may make one; else with the installer's own.
 do $install$

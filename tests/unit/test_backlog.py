@@ -1,0 +1,147 @@
+"""Long windows: each key is written once, nothing is left out, whatever the sink does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from tests.unit.pipelines import OPTIONS, World, drain, run
+from txid_sync.backlog import MAX_SEEN, Backlog
+from txid_sync.cursor import Cursor, Position
+from txid_sync.model import Page, StreamPage
+from txid_sync.pipeline import Pipeline
+from txid_sync.sinks.memory import Fault
+from txid_sync.snapshot import Snapshot
+
+SKIMMING = replace(OPTIONS, skim_entries=100)
+
+
+def _behind(rounds: int = 20, keys: int = 10) -> World:
+    """A world whose keys have changed many times, one at a time, since the pipeline last ran."""
+    world = World(options=SKIMMING)
+    world.write("a", *range(keys))
+    run(world)
+    _change(world, rounds, keys)
+    return world
+
+
+def _change(world: World, rounds: int, keys: int) -> None:
+    for n in range(rounds):
+        for key in range(keys):
+            world.write("a", key, value=f"{n}")
+
+
+def _written(world: World, pipeline: Pipeline) -> int:
+    before = pipeline.status().acknowledged_documents
+    drain(pipeline)
+    world.assert_equal()
+    return pipeline.status().acknowledged_documents - before
+
+
+def _started(world: World) -> Pipeline:
+    pipeline = world.pipeline()
+    pipeline.start()
+    return pipeline
+
+
+def test_a_key_is_written_about_once_in_a_window() -> None:
+    """A change of each of ten keys twenty times is hardly more than ten documents."""
+    world = _behind()
+    assert _written(world, _started(world)) <= 16
+    world.options = OPTIONS
+    _change(world, 20, 10)
+    assert _written(world, _started(world)) == 200
+
+
+def test_what_is_written_again_in_the_next_window_counts_again() -> None:
+    """What was seen is forgotten with the window."""
+    world = _behind()
+    pipeline = _started(world)
+    drain(pipeline)
+    _change(world, 20, 10)
+    world.delete("a", 3)
+    assert 10 <= _written(world, pipeline) <= 16
+
+
+def test_a_truncation_within_a_skim_is_followed() -> None:
+    """The sweep that it asks for comes after the keys that were skimmed with it."""
+    world = _behind(2)
+    with world.database.transaction() as session:
+        session.truncate("a")
+    world.write("a", 1, 2, value="after")
+    pipeline = _started(world)
+    drain(pipeline)
+    world.assert_equal()
+    assert set(world.index("a")) == {"1", "2"}
+
+
+def test_F01_death_in_the_middle_of_a_skim_loses_nothing() -> None:
+    """However many steps a process lives, the next one writes what it had not."""
+    for steps in range(1, 30):
+        world = _behind(4)
+        pipeline = _started(world)
+        for _ in range(steps):
+            pipeline.step()
+        if pipeline.progress.cursor.window is not None:
+            pipeline.stop()
+        run(world)
+        world.assert_equal()
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+@pytest.mark.parametrize("fault", [Fault.RETRIED, Fault.REFUSED, Fault.LOST])
+def test_a_sink_that_often_fails_is_caught_up_with(fault: Fault, every: int) -> None:
+    """Skims become shorter down to plain pages, so that something counts between two failures."""
+    world, pages = _behind(12), count()
+    world.sink._faults = lambda _: fault if next(pages) % every == 0 else None
+    drain(_started(world))
+    world.assert_equal()
+
+
+@pytest.mark.parametrize("fault", [Fault.RETRIED, Fault.REFUSED, Fault.LOST])
+def test_keys_that_were_thrown_away_are_skimmed_again(fault: Fault) -> None:
+    """A rewind in the middle of a skim forgets what was seen, whichever page it is that fails."""
+    for failing in range(12):
+        world, pages = _behind(12), count()
+        world.options = replace(SKIMMING, skim_entries=1600)
+        world.sink._faults = lambda _: fault if next(pages) == failing else None  # noqa: B023
+        drain(_started(world))
+        world.assert_equal()
+
+
+def _cursor(until: str = "3:100:", table: str = "a", txid: int = 50) -> Cursor:
+    opened = Cursor.start(Snapshot.parse("3:3:")).open(Snapshot.parse(until))
+    return opened.advance(Position(table, txid, 1, 1))
+
+
+def _skimmed() -> StreamPage:
+    return StreamPage(Page("a", b"", 0, 1), _cursor(txid=60))
+
+
+def test_skims_of_different_keys_end() -> None:
+    """Where nearly every key is new, the rest of this window is not skimmed, but the next one."""
+    backlog = Backlog(entries=20).skim(_cursor(), _skimmed(), [str(n) for n in range(20)])
+    assert not backlog.due(_cursor(txid=60))
+    assert backlog.due(_cursor("3:200:"))
+    assert backlog.due(_cursor(table="b"))
+    again = Backlog(entries=20).skim(_cursor(), _skimmed(), [str(n) for n in range(19)])
+    assert again.due(_cursor(txid=60))
+
+
+def test_a_window_is_skimmed_only_behind_a_full_page() -> None:
+    """At the beginning of a window or of its next table nobody knows yet that it is long."""
+    assert not Backlog(entries=9).due(Cursor.start(Snapshot.parse("3:3:")))
+    assert not Backlog(entries=9).due(_cursor(txid=0))
+    assert Backlog(entries=9).due(_cursor())
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Beyond the bound no more keys are remembered; those that are still count as seen."""
+    first = [str(n) for n in range(MAX_SEEN)]
+    backlog = Backlog(entries=MAX_SEEN).skim(_cursor(), _skimmed(), first)
+    assert len(backlog.seen) == MAX_SEEN
+    backlog = backlog.ended().skim(_cursor(), _skimmed(), [*first[:5], "x", "y"])
+    assert backlog.next(10) == ("x", "y")
+    assert len(backlog.seen) == MAX_SEEN
