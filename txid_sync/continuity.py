@@ -25,6 +25,7 @@ Rules
 | table or its catalog fingerprint      | same  | window dropped | that document     |
 | a document came, with a fresh index   | same  | window dropped | that document     |
 | a document came, its index was there  | +1    | window dropped | that document     |
+| a document came, to several workers   | +1    | window dropped | that document     |
 | a document went                       | same  | window dropped | none              |
 """
 
@@ -93,7 +94,8 @@ def changes(progress: Progress, documents: Sequence[Document], found: Found) -> 
         name = document.name
         known = progress.documents.get(name)
         if known is None:
-            result.append(Change(name, "is new", name not in found.fresh))
+            alone = progress.workers == 1  # another worker may have filled the index since
+            result.append(Change(name, "is new", not (alone and name in found.fresh)))
         elif known.definition != definition(document):
             result.append(Change(name, "has another definition", True))
         elif known.index_uuid != found.indices[name]:

@@ -37,6 +37,8 @@ Cases, each with its doctest:
 True
 >>> s.contains(Snapshot.parse("14:14:"))                # 10 and 12 are not finished in s
 False
+>>> str(s.meet(Snapshot.parse("11:13:11,12")))          # finished in both
+'10:13:10,11,12'
 >>> Snapshot.parse("10:14:12,10")                       # refused: the server sorts its list
 Traceback (most recent call last):
     ...
@@ -111,6 +113,12 @@ class Snapshot:
         if bound >= self.xmax:
             return Snapshot.of(self.xmax, self.xip)
         return Snapshot.of(bound, self.xip[: bisect_left(self.xip, bound)])
+
+    def meet(self, other: Snapshot) -> Snapshot:
+        """What is finished in both."""
+        xmax = min(self.xmax, other.xmax)
+        open_txids = sorted({x for x in (*self.xip, *other.xip) if x < xmax})
+        return Snapshot.of(xmax, tuple(open_txids))
 
 
 def _problem(xmin: int, xmax: int, xip: tuple[int, ...]) -> str:

@@ -150,7 +150,7 @@ def age_progress(world: World) -> None:
         return
     text, fence = stored["main"]
     value = json.loads(text)
-    for newer in ("acknowledged", "place", "marker", "closed"):
+    for newer in ("acknowledged", "place", "marker", "closed", "workers", "base"):
         value.pop(newer, None)
     stored["main"] = (json.dumps({**value, "format": 1}), fence)
 

@@ -228,11 +228,11 @@ class Chunks:
 
     def __next__(self) -> Sequence[str]:
         if self._running is None:
-            sink, document, below, share, check = self.arguments
+            sink, document, below, brake, check, share = self.arguments
             retold = _Retold(sink, self.told)
             self._running = candidates(
-                cast("MemorySink", retold), document, below, share,
-                lambda version: None if retold.behind else check(version),
+                cast("MemorySink", retold), document, below, brake,
+                lambda version: None if retold.behind else check(version), share,
             )  # fmt: skip
             for _ in range(self.taken):
                 next(self._running)

@@ -196,7 +196,7 @@ def take_over_not_noticed() -> Patch:
         try:
             real(self, progress)
         except TakenOver:
-            stored = self._store.load(self._name)
+            stored = self._stored.load()
             assert stored is not None
             self._fence = stored[1]
             real(self, progress)
@@ -349,9 +349,11 @@ def prunes_to_the_end() -> Patch:
     """The oldest transaction of the cursor that is open does not count for pruning."""
     real = Keeper._prune
 
-    def prune(self: Keeper, uuids: Mapping[str, str], wanted: int | None) -> int:
+    def prune(
+        self: Keeper, uuids: Mapping[str, str], wanted: int | None, *shares: Any
+    ) -> int:
         known = wanted is not None and self._progress is not None
-        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted)
+        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted, *shares)
 
     return _swap(Keeper, "_prune", prune)
 

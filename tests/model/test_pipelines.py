@@ -16,7 +16,7 @@ from txid_sync.progress.base import Progress
 
 KNOWN_FIELDS = {
     "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place",
-    "marker", "closed",
+    "marker", "closed", "workers", "base",
 }  # fmt: skip
 
 

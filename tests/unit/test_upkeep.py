@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pipelines import OPTIONS, A, B, World, drain
-from txid_sync import keeper
+from txid_sync import upkeep
 from txid_sync.cursor import Cursor
 from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 from txid_sync.model import Limits
@@ -219,7 +219,7 @@ def test_a_full_batch_goes_on_at_the_next_step() -> None:
     source.batch_full = 4
     drain(pipeline)
     assert len(source.calls) >= 6
-    assert keeper.PRUNE_BATCH >= 1000
+    assert upkeep.PRUNE_BATCH >= 1000
 
 
 def test_a_missing_right_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:

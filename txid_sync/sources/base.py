@@ -4,6 +4,8 @@ Contract, kept by the conformance suite:
 
 * One page is read in one snapshot; its version is that snapshot's clock (in the given epoch).
 * A key without a row is a delete action, any other an index action with the row of that snapshot.
+* A source that was made for a `Share` gives the keys of that share in `poll` and `load`, and passes
+  over the others as if they were read; all else is of the whole table.
 * `poll` never assigns a transaction id; it changes nothing in the source.
 * `prune` never deletes a row of the change log that a cursor that begins now, or a reader's entry,
   still wants; when it has nothing to note and nothing to delete it changes nothing.
@@ -83,6 +85,13 @@ class Source(ABC):
         """Note that `reader` wants the rows of a document's change log from txid `wanted` on (None:
         as noted before, else from now on), and delete at most `batch` of those that no reader
         wants; gives how many.  An empty `reader` is nobody.
+
+        Raises PreconditionError if that is not allowed, or not possible with this source.
+        """
+
+    @abstractmethod
+    def forget(self, reader: str) -> None:
+        """Hold no log rows for this reader any more; nothing happens if nobody knows it.
 
         Raises PreconditionError if that is not allowed, or not possible with this source.
         """

@@ -65,7 +65,8 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """A reader's entry: the lowest txid whose rows in this table's log it may not have read."""
+    """A reader's entry: the lowest txid whose rows in this table's log it may not have read (0: it
+    reads no more)."""
 
     xid: int
     table: str
@@ -164,4 +165,5 @@ def xids_of(record: Record) -> tuple[int, ...]:
 
 def wanted_of(wal: tuple[Record, ...], table: str) -> dict[str, int]:
     """From which txid on each reader wants the rows of a table's log."""
-    return {r.reader: r.txid for r in wal if isinstance(r, Wants) and r.table == table}
+    noted = {r.reader: r.txid for r in wal if isinstance(r, Wants) and r.table == table}
+    return {reader: txid for reader, txid in noted.items() if txid}

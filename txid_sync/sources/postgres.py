@@ -15,6 +15,7 @@ from typing import Any
 from txid_sync.cursor import Cursor, Position
 from txid_sync.model import Document, Limits, Page, Reading, Schema, StreamPage
 from txid_sync.pagesize import PageSize
+from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
 from txid_sync.sources.postgres_catalog import (
@@ -49,8 +50,9 @@ class _Idle:
 class PostgresSource(PostgresRows, PostgresUpkeep):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
-    def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
+    def __init__(self, dsn: str, documents: Sequence[Document], share: Share = WHOLE) -> None:
         self._session = Session(dsn)
+        self._share = share
         self._memory = Memory()
         self._server = Primary(self._session, self._memory)
         # One order for ever, whatever that of the configuration: a window is read table by table.
@@ -84,7 +86,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         schemas = [column.operator_schema for table in tables for column in table.key]
         self._session.run(search_path(schemas))
         self._statements = {
-            table.document.name: postgres_sql.compose(table, ordinal, kind.role)
+            table.document.name: postgres_sql.compose(table, ordinal, kind.role, self._share)
             for ordinal, table in enumerate(tables)
         }
         self._probe = postgres_sql.probe(list(self._statements.values()), kind.role)

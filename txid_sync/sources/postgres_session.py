@@ -64,6 +64,7 @@ class Session:
         try:
             connection = psycopg2.connect(self._dsn, **_connect_timeout(self._dsn))
             connection.autocommit = True
+            connection.set_client_encoding("UTF8")  # the driver must know, a statement tells it not
             self._watchdog = Watchdog(connection.fileno(), ANSWER_SECONDS)
             self._connection = connection
         except (psycopg2.Error, UnicodeError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from txid_sync.model import Document
+from txid_sync.share import WHOLE, Share
 from txid_sync.sources.postgres_prepared import Prepared
 from txid_sync.sources.postgres_session import QUERIES
 
@@ -67,9 +68,10 @@ class Statements:
     key_texts: sql.Composable
 
 
-def compose(table: Table, ordinal: int, role: str = "") -> Statements:
-    """Put the names of one table into the blocks; `role` is that of the server, see `identity`."""
-    blocks = _blocks(table, role)
+def compose(table: Table, ordinal: int, role: str = "", share: Share = WHOLE) -> Statements:
+    """Put the names of one table into the blocks; `role` is that of the server, see `identity`.
+    Stream and load give the keys of `share`."""
+    blocks = {**_blocks(table, role), **_shares(table.key, share)}
     own = {**blocks, **_plain(table.key, role)} if _is_plain(table.key) else blocks
     page_ids = _stream_keys("wanted", own) + _format("ids", own)
     page = _stream_keys("wanted", own) + _documents(table.document, own)
@@ -116,6 +118,20 @@ def _plain(key: Sequence[KeyColumn], role: str) -> dict[str, sql.Composable]:
         "distinct": SQL(", ").join(log_keys),
         "wanted_columns": SQL(", ").join(log_keys),
         "wanted_id": _id([SQL("w.{}").format(k) for k in log_keys], key),
+    }
+
+
+def _shares(key: Sequence[KeyColumn], share: Share) -> dict[str, sql.Composable]:
+    """Blocks that cut the keys of a log, and the rows of a table, down to a share."""
+    log_id = _id([name(f"k{n}") for n in range(1, len(key) + 1)], key)
+    row_id = _id([SQL("t.{}").format(name(column.name)) for column in key], key)
+    if share.whole:
+        return {"key_share": SQL("true"), "row_share": SQL("true")}
+    numbers = {"of": Literal(share.of), "rest": Literal(share.number - 1)}
+    utf8 = SQL("{}") if _is_plain(key) else SQL("convert_to({}, 'UTF8')")  # plain is ASCII
+    return {
+        "key_share": _format("share", {"bytes": utf8.format(log_id), **numbers}),
+        "row_share": _format("share", {"bytes": utf8.format(row_id), **numbers}),
     }
 
 

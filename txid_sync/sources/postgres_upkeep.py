@@ -31,6 +31,11 @@ class PostgresUpkeep(Source):
         row = self._session.writing_row(QUERIES["upkeep"], {"relation": relation, **parameters})
         return int(row["deleted"])
 
+    def forget(self, reader: str) -> None:
+        """Remove a reader of this role."""
+        self.connect()
+        self._session.writing_row(QUERIES["forget"], {"reader": reader})
+
     def mark(self, name: str, nonce: str) -> Mapping[str, str]:
         """Write the marker; a standby refuses."""
         self.connect()

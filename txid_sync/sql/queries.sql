@@ -113,6 +113,10 @@ select m.nonce, identity.*
   from ({identity}) identity
   left join txid_sync.marker m on m.name = %(name)s and m.role = current_user
 
+
+-- forget --
+select txid_sync.unregister(%(reader)s) as logs
+
 -- flushed --
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
 
@@ -219,19 +223,26 @@ place as (
     from chosen
 )
 
+-- share --
+-- Whether an id (its bytes in UTF-8) belongs to a worker's share; the same as share.py.
+mod(('x' || left(md5({bytes}), 8))::bit(32)::bigint, {of}) = {rest}
+
 -- wanted --
--- Each key of the page once.
+-- Each key of the page once, of those that belong to the share.
 wanted as materialized (
   select distinct on ({distinct}) *
     from (select {wanted_columns}
-            from (select {entry_keys} from chosen r where items > 0) e) k
+            from (select {entry_keys} from chosen r where items > 0) e
+           where {key_share}) k
    order by {distinct}
 )
 
 -- wanted_array --
--- The keys of the page in one array, for a single index scan; it may hold a key several times.
+-- The same keys in one array, for a single index scan; it may hold a key several times.
 wanted as materialized (
-  select array_agg(k1) as keys from (select {entry_keys} from chosen r where items > 0) e
+  select array_agg(k1) as keys
+    from (select {entry_keys} from chosen r where items > 0) e
+   where {key_share}
 )
 
 -- entry_key --
@@ -337,8 +348,8 @@ select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits}) as long_ids
      from (select {row_id} as id, {row_json} as json, {row_keys}
-             from (select * from {table} t where ({condition}) and {after} order by {order}
-                    limit %(limit)s) t {row_source}) row) body
+             from (select * from {table} t where ({condition}) and {after} and {row_share}
+                    order by {order} limit %(limit)s) t {row_source}) row) body
 
 -- last_key --
 -- Rows are aggregated in the order in which they come.
@@ -346,7 +357,7 @@ select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as
 
 -- load_key --
 -- The next key alone, for a row that cannot be built.
-select {key_texts} as key from {table} t where {after} order by {order} limit 1
+select {key_texts} as key from {table} t where {after} and {row_share} order by {order} limit 1
 
 -- cast_key --
 -- Whether these texts are a key of the table at all.
