@@ -14,6 +14,7 @@ from benchmarks.report import Figure
 from benchmarks.running import Place, drive, finish, place
 from benchmarks.usage import seconds_of
 from benchmarks.world import Database, World, copy
+from txid_sync.share import Share
 from txid_sync.sinks.discard import DiscardSink
 from txid_sync.wiring import Choices, assemble
 
@@ -32,33 +33,29 @@ FORMS = {"full": Sizes(500_000, 7), "short": Sizes(200_000, 5), "tiny": Sizes(50
 
 
 def run(world: World, sizes: Sizes) -> list[Figure]:
-    """One reader over the table; two, each over a table with half of its rows."""
+    """One reader over the table; two workers that share its keys."""
     one: list[float] = []
     stream: list[float] = []
     two: list[float] = []
     with world.database("discard") as database, ExitStack() as stack:
-        rows, half = sizes.rows, sizes.rows // 2  # an even number
-        for table, number in (("whole", rows), ("left_half", half), ("right_half", half)):
-            database.lean(table, number)
-        places = {
-            table: stack.enter_context(place(world, database, table, [table], sink="discard"))
-            for table in ("whole", "left_half", "right_half")
-        }
-        halves = [(places["left_half"], Choices()), (places["right_half"], Choices())]
+        rows = sizes.rows
+        database.lean("whole", rows)
+        where = stack.enter_context(place(world, database, "whole", ["whole"], sink="discard"))
+        workers = [(where, Choices(share=Share(number, 2))) for number in (1, 2)]
         changed = stack.enter_context(
             place(world, database, "changes", ["whole"], sink="discard", load=False)
         )
         copy(database, "whole")
         for _ in range(sizes.rounds):
             floor = seconds_of(lambda: copy(database, "whole"))
-            one.append(floor / _load(places["whole"], rows))
+            one.append(floor / _load(where, rows))
             floor = seconds_of(lambda: copy(database, "whole"))
             stream.append(floor / _stream(database, changed, rows))
             floor = seconds_of(lambda: copy(database, "whole"))
-            two.append(floor / _together(halves, rows))
+            two.append(floor / _together(workers, rows))
     return [
         Figure("load, one reader, to COPY", one, "x", 0.6, 0.9),
-        Figure("load, two readers, to COPY", two, "x", 1.1, 1.8),
+        Figure("load, two workers, to COPY", two, "x", 1.1, 1.8),
         Figure("stream, one reader, to COPY", stream, "x"),
     ]
 
