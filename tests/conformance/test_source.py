@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -123,16 +123,28 @@ def test_A08_an_idle_cursor_is_stable(world: World) -> None:
         assert reading.identity == source.identity()
 
 
+def _used(source: Source, work: Callable[[], None]) -> int:
+    """Txids that this takes at least; an autovacuum beside it may take one now and then."""
+    found = []
+    for _ in range(5):
+        before = source.clock()
+        work()
+        found.append(source.clock() - before)
+    return min(found)
+
+
 def test_A02_a_poll_assigns_no_txid(world: World) -> None:
     """The clock does not move by polling, loading or looking up."""
     source = world.source()
     cursor, _ = source.begin()
-    before = source.clock()
-    for _ in range(20):
-        source.poll(cursor, 1, Limits(2))
-        source.load("one", None, 1, Limits(2))
-        source.lookup("one", ["1"], 1)
-    assert source.clock() == before
+
+    def read() -> None:
+        for _ in range(20):
+            source.poll(cursor, 1, Limits(2))
+            source.load("one", None, 1, Limits(2))
+            source.lookup("one", ["1"], 1)
+
+    assert _used(source, read) == 0
 
 
 def test_pages_carry_the_clock_of_their_own_snapshot(world: World) -> None:
@@ -284,10 +296,12 @@ def test_A02_pruning_again_changes_nothing(world: World) -> None:
     cursor, _ = source.begin()
     wanted = cursor.done.lowest_open
     source.prune("one", "r", wanted, 100)
-    before = source.clock()
-    for reader, txid in (("r", wanted), ("r", None), ("", None)):
-        assert source.prune("one", reader, txid, 100) == 0
-    assert source.clock() == before
+
+    def prune() -> None:
+        for reader, txid in (("r", wanted), ("r", None), ("", None)):
+            assert source.prune("one", reader, txid, 100) == 0
+
+    assert _used(source, prune) == 0
 
 
 def test_a_cursor_that_pruning_has_overtaken_is_refused(world: World) -> None:
