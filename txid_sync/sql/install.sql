@@ -229,7 +229,7 @@ $$;
 -- The capture function of one table --------------------------------------------------------------
 
 -- Its source: static SQL, so that its plans are kept.  It runs under the search path of whoever
--- writes, because setting one costs a third of the whole: so every function and operator is
+-- writes, because setting one costs a tenth of the whole or more: so every function and operator is
 -- qualified, no type is named, and only keywords, columns, and the transition table, which hides
 -- any other relation of its name, stand alone.  No `between`, `in`, `case x when`, `distinct`: they
 -- hold an operator without a name.  A trigger with an argument is that on key changes.
