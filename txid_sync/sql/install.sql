@@ -234,7 +234,7 @@ $$;
 -- any other relation of its name, stand alone.  No `between`, `in`, `case x when`, `distinct`: they
 -- hold an operator without a name.  A trigger with an argument is that on key changes.
 -- Up to 1,000 keys make one log row; arrays made by subqueries cost less than an aggregate, and
--- `offset` keeps them from being made twice.  More keys are cut into chunks by sorting, which spills
+-- `offset` keeps them from being made twice.  More are cut into chunks by sorting, which spills
 -- to disk: an aggregate with an order is never hashed, so that one chunk at most is held in memory.
 create or replace function txid_sync.capture_source(log name, key name[], capture text)
 returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
