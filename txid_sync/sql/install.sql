@@ -239,13 +239,13 @@ $$;
 -- The capture function of one table --------------------------------------------------------------
 
 -- Its source: static SQL, so that its plans are kept.  It runs under the search path of whoever
--- writes, because setting one costs a third of the whole: so every function and operator is
+-- writes, because setting one costs a tenth of the whole or more: so every function and operator is
 -- qualified, no type is named, and only keywords, columns, and the transition table, which hides
 -- any other relation of its name, stand alone.  No `between`, `in`, `case x when`, `distinct`: they
 -- hold an operator without a name.  A trigger with an argument is that on key changes.
--- Up to 1,000 keys make one log row; arrays made by subqueries cost less than an aggregate, `offset`
--- keeps them from being made twice.  More keys are cut into chunks by sorting, which spills to disk:
--- an aggregate with an order is never hashed, so that no more than one chunk is held in memory.
+-- Up to 1,000 keys make one log row; arrays made by subqueries cost less than an aggregate, and
+-- `offset` keeps them from being made twice.  More are cut into chunks by sorting, which spills
+-- to disk: an aggregate with an order is never hashed, so that one chunk at most is held in memory.
 create or replace function txid_sync.capture_source(log name, key name[], capture text)
 returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
   select format(case capture when 'statement' then $source$
@@ -348,8 +348,8 @@ begin
 end
 $$;
 
--- The triggers of one table: names, where, and how to make them.  Where equal keys look alike, plain
--- comparison tells whether one has changed: comparing records takes longer, and every UPDATE pays.
+-- The triggers of one table: names, where, and how to make them.  Where equal keys look alike,
+-- plain comparison tells whether one has changed: that of records takes longer, in every UPDATE.
 create or replace function txid_sync.wanted_triggers(entry txid_sync.tracked)
 returns table (relation regclass, name name, definition text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
