@@ -1,0 +1,137 @@
+"""The contenders: how each is prepared and started, at its own default settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.peers.rows import TABLE
+from benchmarks.peers.site import Site
+from txid_sync import schema
+from txid_sync.dev.processes import ServerError, clean_environment
+
+ROOT = Path(__file__).parents[2]
+INDEX = "goods-index"
+POLLER = Path(__file__).with_name("poller.py")
+POLL_SECONDS = 0.25  # that of txid-sync; Logstash's schedules are a second at best
+
+
+class Contender(ABC):
+    """One program, with a database and a folder of its own."""
+
+    name: str
+
+    def __init__(self, site: Site, database: str, folder: Path) -> None:
+        self.site, self.database, self.folder = site, database, folder
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Whatever is done once before it runs, with the table there."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What runs until it is ended."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Settings of the process."""
+        return clean_environment()
+
+    def forget(self) -> None:  # noqa: B027  (most leave nothing behind)
+        """Remove what it left outside its database and the index."""
+
+
+class TxidSync(Contender):
+    """`txid-sync run`."""
+
+    name = "txid-sync"
+
+    def prepare(self) -> None:
+        """Schema, triggers, configuration."""
+        with closing(self.site.postgres.connect(self.database)) as admin:
+            schema.install(admin)
+            schema.track(admin, f"public.{TABLE}")
+        dsn, url = self.site.postgres.dsn(self.database), self.site.search.url
+        (self.folder / "txid-sync.toml").write_text(
+            f'source.dsn = "{dsn}"\nsink.url = "{url}"\n'
+            f'document = [{{ table = "public.{TABLE}", index = "{INDEX}" }}]\n'
+        )
+
+    def command(self) -> list[str]:
+        """With the Python that runs this."""
+        file = str(self.folder / "txid-sync.toml")
+        return [sys.executable, "-m", "txid_sync", "run", "-c", file]
+
+    def environment(self) -> Mapping[str, str]:
+        """This source tree, wherever the process runs."""
+        return {**clean_environment(), "PYTHONPATH": str(ROOT)}
+
+
+class PgSync(Contender):
+    """`pgsync --daemon`: triggers that notify, a queue in Redis, and a slot for the catch-up."""
+
+    name = "PGSync"
+
+    def prepare(self) -> None:
+        """Its own bootstrap: triggers, a view, a slot."""
+        self.site.redis.empty()
+        node = {"table": TABLE, "schema": "public"}
+        (self.folder / "schema.json").write_text(
+            json.dumps([{"database": self.database, "index": INDEX, "nodes": node}])
+        )
+        self._run("bootstrap")
+
+    def command(self) -> list[str]:
+        """Run by the environment's Python: the scripts' first lines know where it was made."""
+        return [*self._program("pgsync"), "--daemon"]
+
+    def environment(self) -> Mapping[str, str]:
+        """Where the servers are; all else is left as it comes, but for the level of the log."""
+        return {
+            **clean_environment(),
+            "PG_HOST": "127.0.0.1", "PG_PORT": str(self.site.postgres.port),
+            "PG_USER": "postgres", "PG_DATABASE": self.database,
+            "ELASTICSEARCH_URL": self.site.search.url,
+            "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.site.redis.port),
+            "CONSOLE_LOGGING_HANDLER_MIN_LEVEL": "ERROR", "GENERAL_LOGGING_LEVEL": "ERROR",
+        }  # fmt: skip
+
+    def forget(self) -> None:
+        """Slot and queue: a database with a slot cannot be dropped."""
+        self._run("bootstrap", "--teardown")
+        self.site.redis.empty()
+
+    def _program(self, name: str) -> list[str]:
+        place = self.site.pgsync / "bin"
+        return [str(place / "python"), str(place / name), "-c", str(self.folder / "schema.json")]
+
+    def _run(self, name: str, *options: str) -> None:
+        done = subprocess.run(
+            [*self._program(name), *options], cwd=self.folder, env=self.environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise ServerError(f"PGSync's {name} failed", done.stdout[-2000:])
+
+
+class Poller(Contender):
+    """Rows with a newer timestamp, as Logstash's jdbc input asks for them."""
+
+    name = "poller"
+
+    def prepare(self) -> None:
+        """Nothing but a column and an index, which all tables have."""
+
+    def command(self) -> list[str]:
+        """In PGSync's environment, for its client."""
+        dsn, url = self.site.postgres.dsn(self.database), self.site.search.url
+        state = str(self.folder / "state")
+        python = str(self.site.pgsync / "bin" / "python")
+        return [python, str(POLLER), dsn, url, INDEX, TABLE, state, str(POLL_SECONDS)]
+
+
+ALL: tuple[type[Contender], ...] = (TxidSync, PgSync, Poller)
