@@ -19,6 +19,7 @@ from benchmarks.peers import rows
 from benchmarks.peers.contenders import INDEX, Contender
 from benchmarks.peers.differences import Differences, differences
 from benchmarks.peers.site import PATIENCE_SECONDS, Site, until
+from txid_sync.dev.processes import ServerError
 
 END_SECONDS = 30.0
 RESTART_SECONDS = 0.5
@@ -45,12 +46,25 @@ class Arena:
         with self.admin.cursor() as cursor:
             cursor.execute(statement, values or None)
 
+    def table(self, name: str, size: int) -> None:
+        """Make and fill one."""
+        self.run(rows.CREATE.format(name))
+        self.run(rows.FILL.format(name), size)
+        self.run(f"vacuum analyze {name}")
+
     def singles(self, changes: int, size: int) -> None:
         """Change rows one to size in turn, each in a transaction of its own."""
         self.run("set synchronous_commit = off")
         self.run("call singles(%s, %s)", changes, size)
         self.run("set synchronous_commit = on")
         self.run("checkpoint")
+
+    def configure(self, **settings: object) -> None:
+        """Change settings of PostgreSQL that need no restart."""
+        for name, value in settings.items():
+            self.run(f"alter system set {name} = %s", value)
+        self.run("select pg_reload_conf()")
+        time.sleep(0.5)
 
     def equal(self) -> bool:
         """Whether the index has as many rows and as many revisions as the table."""
@@ -60,6 +74,11 @@ class Arena:
         """Wait for that."""
         return until(self.equal, patience_seconds)
 
+    def in_step(self) -> bool:
+        """Wait until a change made now, and all before it, are in the index."""
+        self.run(rows.CHANGE, 1)
+        return self.until_equal()
+
     def differences(self) -> Differences:
         """What differs, row by row."""
         with self.admin.cursor() as cursor:
@@ -67,17 +86,29 @@ class Arena:
             table = dict(cursor.fetchall())
         return differences(table, self.site.revisions(INDEX))
 
+    def differences_in_the_end(self, patience_seconds: float) -> Differences:
+        """What still differs after some waiting."""
+        self.until_equal(patience_seconds)
+        return self.differences()
+
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """Its process, ended by SIGTERM."""
         process = self.start()
-        try:
+        with self.watched(process):
             yield process
-            if process.poll() is not None:
-                log = (self.contender.folder / "log").read_text(errors="replace")
-                raise AssertionError(f"{self.contender.name} has ended: {log[-2000:]}")
+
+    @contextmanager
+    def watched(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """A process that must live as long as the block, and no longer."""
+        try:
+            yield
         finally:
+            ended = process.poll() is not None
             stop(process)
+            if ended:
+                log = (self.contender.folder / "log").read_text(errors="replace")
+                raise ServerError(f"{self.contender.name} has ended", log[-2000:])
 
     def start(self) -> subprocess.Popen[bytes]:
         """A process of the contender; what it says goes to a file."""
@@ -149,10 +180,8 @@ def arena(site: Site, kind: type[Contender], size: int) -> Iterator[Arena]:
         try:
             with closing(site.postgres.connect(database)) as admin:
                 made = Arena(site, contender, admin)
-                made.run(rows.CREATE)
                 made.run(rows.SINGLES)
-                made.run(rows.FILL, size)
-                made.run("vacuum analyze goods")
+                made.table(rows.TABLE, size)
                 contender.prepare()
                 made.run("checkpoint")
                 time.sleep(0.5)

@@ -19,6 +19,10 @@ ROOT = Path(__file__).parents[2]
 INDEX = "goods-index"
 POLLER = Path(__file__).with_name("poller.py")
 POLL_SECONDS = 0.25  # that of txid-sync; Logstash's schedules are a second at best
+DROP_SLOTS = (
+    "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+    " where database = current_database()"
+)
 
 
 class Contender(ABC):
@@ -102,17 +106,18 @@ class PgSync(Contender):
 
     def forget(self) -> None:
         """Slot and queue: a database with a slot cannot be dropped."""
-        self._run("bootstrap", "--teardown")
+        with closing(self.site.postgres.connect(self.database)) as admin, admin.cursor() as cursor:
+            cursor.execute(DROP_SLOTS)
         self.site.redis.empty()
 
     def _program(self, name: str) -> list[str]:
         place = self.site.pgsync / "bin"
         return [str(place / "python"), str(place / name), "-c", str(self.folder / "schema.json")]
 
-    def _run(self, name: str, *options: str) -> None:
+    def _run(self, name: str) -> None:
         done = subprocess.run(
-            [*self._program(name), *options], cwd=self.folder, env=self.environment(),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self._program(name), cwd=self.folder, env=self.environment(), check=False, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         if done.returncode:
             raise ServerError(f"PGSync's {name} failed", done.stdout[-2000:])
@@ -124,7 +129,9 @@ class Poller(Contender):
     name = "poller"
 
     def prepare(self) -> None:
-        """Nothing but a column and an index, which all tables have."""
+        """An index on the column that all tables have."""
+        with closing(self.site.postgres.connect(self.database)) as admin, admin.cursor() as cursor:
+            cursor.execute(f"create index on {TABLE} (updated)")
 
     def command(self) -> list[str]:
         """In PGSync's environment, for its client."""

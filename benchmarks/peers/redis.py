@@ -56,7 +56,8 @@ class Redis(Server):
 
     def version(self) -> str:
         """Like 7.0.15."""
-        said = subprocess.run([self.program, "--version"], capture_output=True, text=True)
+        command = [self.program, "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
         return said.stdout.partition("v=")[2].split()[0]
 
     def _ask(self, command: bytes) -> bytes:

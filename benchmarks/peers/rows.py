@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-TABLE = "goods"
-# `updated` is for the poller: every writer sets it, and there is an index on it.  `revision` grows
+TABLE, UNTRACKED = "goods", "plain"
+# Every writer sets `updated`, which the poller asks for (and has an index on).  `revision` grows
 # with every change, so that two sides can be compared by their keys and revisions.
 CREATE = """
-create table goods (
+create table {} (
   id bigint primary key, customer int, status text, total numeric(12, 2), paid boolean,
   created timestamptz, updated timestamptz not null default now(), note text, tags text[],
   details jsonb, revision bigint not null default 1);
-create index on goods (updated);
 """
 FILL = """
-insert into goods
+insert into {}
 select g, g %% 5000, (array['new', 'paid', 'sent'])[1 + g %% 3], g * 1.25, g %% 2 = 0,
        timestamptz '2026-01-01' + g * interval '1 s', clock_timestamp(),
-       repeat('words of a note ', 3), array['red', 'blue'], jsonb_build_object('a', g, 'b', 'x'), 1
+       repeat('words of a note ', 6), array['red', 'blue'], jsonb_build_object('a', g, 'b', 'x'), 1
   from generate_series(1::bigint, %s) g
 """
-CHANGE = "update goods set revision = revision + 1, updated = now() where id = "
-SINGLE = "\\set id random(1, {rows})\n" + CHANGE + ":id;\n"
+CHANGE = "update goods set revision = revision + 1, updated = now() where id = %s"
+SCRIPT = """
+\\set id random(1, {rows})
+update {table} set revision = revision + 1, updated = now() where id = :id;
+"""
 # Changes of single rows, each a transaction; rows 1 to size in turn.
 SINGLES = """
 create procedure singles(changes int, size int) language plpgsql as $$
