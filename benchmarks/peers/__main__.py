@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from benchmarks.peers import rows
 from benchmarks.peers.arena import arena
 from benchmarks.peers.bulk import catch_up, load
-from benchmarks.peers.contenders import ALL, ROOT, Contender, TxidSync
+from benchmarks.peers.contenders import ALL, LOADERS, ROOT, Contender, TxidSync
 from benchmarks.peers.figures import Claim, Line, table
 from benchmarks.peers.live import idle, latency, stream, writers
 from benchmarks.peers.losses import losses
 from benchmarks.peers.site import Site, site
 from benchmarks.peers.sizes import FORMS, Sizes, Values
+from txid_sync.errors import TxidSyncError
 
 Measure = Callable[[Site, type[Contender], Sizes], Values]
 MEASURES: dict[str, Measure] = {
@@ -45,8 +46,9 @@ def warm(place: Site, sizes: Sizes) -> int:
 def lines_of(place: Site, measure: Measure, sizes: Sizes) -> list[Line]:
     """All rounds of a measure; who comes first changes."""
     found: dict[Claim, dict[str, list[float]]] = {}
+    kinds = LOADERS if measure is load else ALL
     for n in range(sizes.rounds):
-        for kind in ALL[n % len(ALL) :] + ALL[: n % len(ALL)]:
+        for kind in kinds[n % len(kinds) :] + kinds[: n % len(kinds)]:
             for claim, value in measure(place, kind, sizes).items():
                 found.setdefault(claim, {}).setdefault(kind.name, []).append(value)
     return [Line(claim, values) for claim, values in found.items()]
@@ -95,4 +97,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except TxidSyncError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

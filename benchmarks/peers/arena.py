@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import tempfile
 import threading
@@ -172,7 +173,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def arena(site: Site, kind: type[Contender], size: int) -> Iterator[Arena]:
     """A database with `size` rows, prepared for the contender; in the end nothing is left."""
-    database = f"peers_{kind.name.lower().replace('-', '_')}"
+    database = "peers_" + re.sub("[^a-z]+", "_", kind.name.lower())
     site.search.delete_indices("")
     site.postgres.createdb(database)
     with tempfile.TemporaryDirectory() as folder:

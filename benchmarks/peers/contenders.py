@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers.rows import TABLE
 from benchmarks.peers.site import Site
@@ -19,6 +21,10 @@ ROOT = Path(__file__).parents[2]
 INDEX = "goods-index"
 POLLER = Path(__file__).with_name("poller.py")
 POLL_SECONDS = 0.25  # that of txid-sync; Logstash's schedules are a second at best
+BOOTSTRAP_SECONDS = 120.0
+ACTIVE_SLOTS = (
+    "select count(*) from pg_replication_slots where database = current_database() and active"
+)
 DROP_SLOTS = (
     "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
     " where database = current_database()"
@@ -82,11 +88,7 @@ class PgSync(Contender):
 
     def prepare(self) -> None:
         """Its own bootstrap: triggers, a view, a slot."""
-        self.site.redis.empty()
-        node = {"table": TABLE, "schema": "public"}
-        (self.folder / "schema.json").write_text(
-            json.dumps([{"database": self.database, "index": INDEX, "nodes": node}])
-        )
+        self._configure()
         self._run("bootstrap")
 
     def command(self) -> list[str]:
@@ -110,6 +112,13 @@ class PgSync(Contender):
             cursor.execute(DROP_SLOTS)
         self.site.redis.empty()
 
+    def _configure(self) -> None:
+        self.site.redis.empty()
+        node = {"table": TABLE, "schema": "public"}
+        (self.folder / "schema.json").write_text(
+            json.dumps([{"database": self.database, "index": INDEX, "nodes": node}])
+        )
+
     def _program(self, name: str) -> list[str]:
         place = self.site.pgsync / "bin"
         return [str(place / "python"), str(place / name), "-c", str(self.folder / "schema.json")]
@@ -121,6 +130,40 @@ class PgSync(Contender):
         )  # fmt: skip
         if done.returncode:
             raise ServerError(f"PGSync's {name} failed", done.stdout[-2000:])
+
+
+class PgSyncWal(PgSync):
+    """`pgsync --wal`: no triggers and no queue, but the slot's stream; it does not load."""
+
+    name = "PGSync --wal"
+
+    def prepare(self) -> None:
+        """A slot, made by its first start; then the rows that are there, by a run that ends."""
+        self._configure()
+        first = subprocess.Popen(
+            [*self._program("pgsync"), "--wal", "--bootstrap"], cwd=self.folder,
+            env=dict(self.environment()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        with closing(self.site.postgres.connect(self.database)) as admin, admin.cursor() as cursor:
+            limit = time.monotonic() + BOOTSTRAP_SECONDS
+            while not _active(cursor) and time.monotonic() < limit:
+                time.sleep(0.1)
+            first.kill()
+            first.wait()
+            while _active(cursor) and time.monotonic() < limit:
+                time.sleep(0.1)
+        self._run("pgsync")
+
+    def command(self) -> list[str]:
+        """Only the stream."""
+        return [*self._program("pgsync"), "--wal"]
+
+
+def _active(cursor: Any) -> bool:
+    """Whether somebody reads the slot of this database."""
+    cursor.execute(ACTIVE_SLOTS)
+    return bool(cursor.fetchone()[0])
 
 
 class Poller(Contender):
@@ -141,4 +184,5 @@ class Poller(Contender):
         return [python, str(POLLER), dsn, url, INDEX, TABLE, state, str(POLL_SECONDS)]
 
 
-ALL: tuple[type[Contender], ...] = (TxidSync, PgSync, Poller)
+ALL: tuple[type[Contender], ...] = (TxidSync, PgSync, PgSyncWal, Poller)
+LOADERS = (TxidSync, PgSync, Poller)
