@@ -35,8 +35,11 @@ lint: .venv ## ruff and mypy --strict
 demo: setup ## Throw-away servers, a load and a live view of the pipeline
 	$(BIN)/python -m txid_sync.dev.demo
 
-bench: setup ## Measure throughput (benchmarks/)
-	$(BIN)/python -m benchmarks
+bench: setup ## Every claim of benchmarks/ in its short form; bench-NAME: one of them in full
+	$(BIN)/python -m benchmarks --form short $(if $(RECORD),--record)
+
+bench-%: setup
+	$(BIN)/python -m benchmarks $* --form $(or $(FORM),full) $(if $(RECORD),--record)
 
 bench-peers: setup ## Beside PGSync and a poller of timestamps; needs redis-server
 	$(BIN)/python -m benchmarks.peers --form $(or $(FORM),full)

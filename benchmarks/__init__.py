@@ -1,1 +1,1 @@
-"""One function per claim; each prints a table and a JSON line.  See README.md."""
+"""One module per claim; each prints a table and a JSON line.  See README.md."""

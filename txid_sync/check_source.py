@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from txid_sync.check import Point, failed, guarded, judge, ok, warning
+from txid_sync.check import Point, State, failed, guarded, judge, ok, warning
 from txid_sync.database import connect
 from txid_sync.errors import PreconditionError
 from txid_sync.model import Document
@@ -58,9 +58,9 @@ def _source_points(dsn: str, documents: Sequence[Document]) -> Iterator[Point]:
         yield ok("source", f"connected as {server['role']}")
         yield from _server(server)
         yield from _transactions(database)
-        schema = list(_schema(database))
+        schema = list(_schema(database, server["in_recovery"]))
         yield from schema
-        installed = all(point.state == "OK" for point in schema)
+        installed = all(point.state != State.FAILED for point in schema)
         relations = []
         for document in documents:
             try:
@@ -101,8 +101,9 @@ def _recovery(server: Mapping[str, Any]) -> Iterator[Point]:
         yield ok("primary", "not in recovery")
         return
     yield warning(
-        "primary", "the server is a standby: its promotion, or a move to the primary, costs a load"
-        " and a sweep; only one pipeline may write to these indices",
+        "primary", "the server is a standby, where no marker can be written: its promotion,"
+        " or a move to the primary, costs a load and a sweep; only one pipeline may write to these"
+        " indices",
         "docs/high-availability.md; for the primary: target_session_attrs=read-write",
     )  # fmt: skip
     if not server["sees_receiver"]:
@@ -134,7 +135,7 @@ def _transactions(database: Database) -> Iterator[Point]:
         yield warning(point, detail, fix) if seconds >= OLD_SECONDS else ok(point, detail)
 
 
-def _schema(database: Database) -> Iterator[Point]:
+def _schema(database: Database, in_recovery: bool) -> Iterator[Point]:
     found = database.row("schema")
     yield judge(
         "schema", found["installed"], "txid_sync is installed", "txid_sync is not installed", _INIT
@@ -147,6 +148,11 @@ def _schema(database: Database) -> Iterator[Point]:
         "the role may not read the logs of the schema txid_sync and do their upkeep",
         "txid-sync init --reader ROLE, as the owner",
     )  # fmt: skip
+    if not in_recovery:
+        yield ok("marker", "may be written") if found["may_mark"] else warning(
+            "marker", "the role may not write it: every switchover costs a load and a sweep",
+            "txid-sync init --reader ROLE, as the owner",
+        )  # fmt: skip
     if found["usable"] and found["readable"]:
         version = database.row("installed")["version"]
         yield judge(

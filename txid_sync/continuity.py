@@ -9,17 +9,23 @@ Rules
 3. A table whose catalog entry changed is written again in the same epoch: the change itself
    ended a transaction, so its clock is new.
 4. A changed set of documents discards the open window; its rows are read again.
+5. Another timeline of the same database is the same history as far as progress speaks of it, if
+   the marker that was written last is in it, and nothing was counted or sent since: whatever comes
+   before the marker in the write-ahead log is then in it too (`proved`).  A new cursor comes after
+   the marker.
 
 | what differs from progress            | epoch | cursor         | load + sweep      |
 |---------------------------------------|-------|----------------|-------------------|
 | no progress: first start              | free  | new            | all               |
 | identity, source went back, conflict  | +1    | new            | all               |
+| timeline only, the marker is there    | same  | same           | none              |
 | log pruned past the cursor            | +1    | new            | all               |
 | index uuid                            | +1    | window dropped | that document     |
 | definition of a document              | +1    | window dropped | that document     |
 | table or its catalog fingerprint      | same  | window dropped | that document     |
 | a document came, with a fresh index   | same  | window dropped | that document     |
 | a document came, its index was there  | +1    | window dropped | that document     |
+| a document came, to several workers   | +1    | window dropped | that document     |
 | a document went                       | same  | window dropped | none              |
 """
 
@@ -66,6 +72,21 @@ def definition(document: Document) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
+def proved(
+    progress: Progress, identity: Mapping[str, str], nonce: str, nothing_sent: bool
+) -> bool:
+    """Rule 5; `nonce` is the marker in the history of `identity`, `nothing_sent` since it was
+    written is known of every process."""
+    marker, known = progress.marker, {**progress.identity, "timeline": ""}
+    return (
+        marker is not None
+        and {**identity, "timeline": ""} == known
+        and nonce == marker.nonce
+        and marker.version == progress.highest_version
+        and nothing_sent
+    )
+
+
 def changes(progress: Progress, documents: Sequence[Document], found: Found) -> list[Change]:
     """Every document that must be written again, and why; at most one change each."""
     result = []
@@ -73,7 +94,8 @@ def changes(progress: Progress, documents: Sequence[Document], found: Found) -> 
         name = document.name
         known = progress.documents.get(name)
         if known is None:
-            result.append(Change(name, "is new", name not in found.fresh))
+            alone = progress.workers == 1  # another worker may have filled the index since
+            result.append(Change(name, "is new", not (alone and name in found.fresh)))
         elif known.definition != definition(document):
             result.append(Change(name, "has another definition", True))
         elif known.index_uuid != found.indices[name]:
@@ -143,6 +165,8 @@ def resynced(
         progress,
         cursor=cursor or progress.cursor.discard_window(),
         place=0 if cursor else progress.place,
+        marker=None if cursor else progress.marker,
+        closed=progress.closed and not cursor,
         identity=dict(found.identity),
         epoch=epoch,
         documents=kept,

@@ -19,7 +19,7 @@ from txid_sync.pipeline import Pipeline, PipelineStatus
 
 log = logging.getLogger("txid_sync")
 
-SHORTEST_REST_SECONDS = 0.005
+SHORTEST_REST_SECONDS = 0.002
 REST_GROWTH = 1.5
 
 

@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     PRECONDITION = 5
     TAKEN_OVER = 6
     DELETE_BRAKE = 7
+    WORKER_KILLED = 8
     BUG = 70
     SECOND_INTERRUPT = 130
 
@@ -78,6 +79,17 @@ class DeleteBrake(Stop):
     """A sweep would delete more than the allowed share of an index."""
 
     exit_code = ExitCode.DELETE_BRAKE
+
+
+class WorkerEnded(Stop):
+    """One of several workers has ended, so the others were stopped; with its exit code."""
+
+    exit_code = ExitCode.WORKER_KILLED
+
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        if exit_code in set(ExitCode):
+            self.exit_code = ExitCode(exit_code)
 
 
 class Unavailable(TxidSyncError):

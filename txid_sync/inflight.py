@@ -6,15 +6,19 @@ round of clean answers, half as many after a refusal or a failure.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from txid_sync.errors import PageExpired
 from txid_sync.model import Ack, Page
 from txid_sync.progress.base import Progress
 
 Effect = Callable[[Progress], Progress]
+
+GATE_POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,14 @@ class InFlight:
             if not flight.answer.cancel():
                 flight.answer.exception()
         self._flights.clear()
+
+
+def wait_for_gate(page: Page, until_seconds: float, seconds: Callable[[], float]) -> None:
+    """Return once the page may be sent; raises PageExpired if it may not be by then."""
+    while not page.ready():
+        if seconds() > until_seconds:
+            raise PageExpired("the source did not flush its WAL in time")
+        time.sleep(GATE_POLL_SECONDS)
 
 
 def answered(ack: Ack) -> Future[Ack]:

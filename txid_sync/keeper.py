@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,23 +15,27 @@ from dataclasses import replace
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PreconditionError, Stop, TakenOver, Unavailable
+from txid_sync.errors import Discontinuity, PreconditionError, Stop, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, epoch_of, version_of
-from txid_sync.progress.base import Fence, Progress, ProgressStore
-from txid_sync.recovery import same_history
+from txid_sync.pipeline_status import PipelineOptions
+from txid_sync.progress.base import Fence, Marker, Progress, ProgressStore
+from txid_sync.recovery import may_be_marked, same_history
+from txid_sync.share import WHOLE, Share
+from txid_sync.shares import ShareProgress
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
+from txid_sync.upkeep import Upkeep
 
 log = logging.getLogger("txid_sync")
 
 MAX_RESYNCS_IN_A_ROW = 5
-PRUNE_BATCH = 10_000
+_NO_HISTORY = "the progress of the former workers does not fit together"
 _ANOTHER_SOURCE = "the source is another server, database or history"
 
 
-class Keeper:
+class Keeper(Upkeep):
     """Holds the progress of one pipeline and the fence under which it may be saved."""
 
     def __init__(
@@ -40,14 +45,15 @@ class Keeper:
         sink: Sink,
         store: ProgressStore,
         documents: Sequence[Document],
+        options: PipelineOptions,
         failpoint: Failpoint,
         seconds: Callable[[], float],
-        may_resync: bool = True,
-        prune_interval_seconds: float = 0.0,
+        share: Share = WHOLE,
     ) -> None:
-        self._name = name
-        self._may_resync = may_resync
-        self._source, self._sink, self._store = source, sink, store
+        self._name, self._share = name, share
+        self._stored = ShareProgress(store, name, share, self._note_all, self._forget_all)
+        self._may_resync = options.may_resync
+        self._source, self._sink = source, sink
         self._documents = list(documents)
         self._failpoint, self._seconds = failpoint, seconds
         self._progress: Progress | None = None
@@ -57,16 +63,14 @@ class Keeper:
         self._checked_clock = -1
         self._in_a_row: Counter[str | None] = Counter()
         self._sent_version = 0
-        self._prune_interval_seconds = prune_interval_seconds
+        self._prune_interval_seconds = options.prune_interval_seconds
         self._pruned_at = -math.inf
         self._wanted_txid: int | None = None
-        self.dirty = False
+        self._marker_interval_seconds = options.marker_interval_seconds
+        self._marked_at = -math.inf
+        self._nothing_sent = False  # since the marker of progress was written, by anybody
+        self.started = self.dirty = False
         self.resyncs = 0
-
-    @property
-    def started(self) -> bool:
-        """Whether progress is loaded."""
-        return self._progress is not None
 
     @property
     def progress(self) -> Progress:
@@ -78,20 +82,23 @@ class Keeper:
         """Load progress, or make the first; answer every difference from what is found."""
         self._source.connect()
         self._sink.connect()
-        stored = self._store.load(self._name)
+        stored = self._stored.load()
         self._failpoint("progress-loaded")
         if stored is not None:
             self._source.resume(stored[0].identity, stored[0].place)
         found = self._look()
         if stored is None:
-            cursor, clock = self._begin(found)
+            cursor, clock = self._begin(found, Share.all(self._share.of))
             found = replace(found, clock=clock)
             first = continuity.first(cursor, self._documents, found, load, self._free_epoch(found))
-            self._store_as(first)
-        else:
-            self._progress, self._fence = stored
-            self._wanted_txid = self.progress.cursor.done.lowest_open
-            self._compare(found)
+            stored = self._stored.begin(first)
+            self._saved_at = self._seconds()
+            self._failpoint("progress-saved")
+        self._progress, self._fence = stored
+        self._wanted_txid = self.progress.cursor.done.lowest_open
+        self._nothing_sent = self.progress.closed
+        self._compare(found)
+        self.started = True
 
     def _free_epoch(self, found: Found) -> int:
         """An epoch above what an earlier life has left in the indices, as far as a look tells.
@@ -117,11 +124,57 @@ class Keeper:
 
     def sends(self, page: Page) -> None:
         """Note that the sink may hold this page from now on, whatever becomes of its answer."""
+        self._nothing_sent = False
+        if self.progress.closed:
+            self._store_as(replace(self.progress, closed=False))
         self._sent_version = max(self._sent_version, page.version)
 
     def settled(self) -> None:
         """The sink is complete: whatever was written again has helped."""
         self._in_a_row.clear()
+        if self._seconds() - self._marked_at >= self._marker_interval_seconds:
+            self._mark()
+
+    def close(self) -> None:
+        """Nothing is under way any more: store progress, and that it is so."""
+        if not self.dirty and not self._marker_interval_seconds:
+            return
+        self._mark()
+        if self._nothing_sent and not self.progress.closed:
+            self._store_as(replace(self.progress, closed=True))
+        elif self.dirty:
+            self.save()
+
+    def _mark(self) -> None:
+        """Write a marker and remember it, if anything was sent or counted since the last one.
+
+        What a process that died has sent was read again before this one came to rest.
+        """
+        progress, marker = self.progress, self.progress.marker
+        moved = marker is None or marker.version != progress.highest_version
+        may = self._marker_interval_seconds and may_be_marked(progress.identity)
+        if not may or (self._nothing_sent and not moved):
+            return
+        self._marked_at, nonce = self._seconds(), fresh_nonce()
+        try:
+            identity = self._source.mark(self._marker_name(), nonce)
+        except Unavailable as error:  # a connection that is lost shows in the next poll
+            log.debug("%s: the marker is written later", error.message)
+            return
+        except Stop as error:
+            self._marker_interval_seconds = 0.0
+            log.warning("no marker is written: %s", error, extra={"action": "marker"})
+            return
+        if dict(identity) == dict(progress.identity):  # else another server has answered
+            self._store_as(replace(progress, marker=Marker(nonce, progress.highest_version)))
+            self._nothing_sent = True
+
+    def _marker_name(self) -> str:
+        """Of every worker its own; pipelines of one name may fill several indices."""
+        return min(
+            self._reader(self._share, entry.index_uuid)
+            for entry in self.progress.documents.values()
+        )
 
     def save(self) -> None:
         """Store progress; raises TakenOver if another instance did so meanwhile."""
@@ -129,7 +182,7 @@ class Keeper:
 
     def _store_as(self, progress: Progress) -> None:
         """Store this progress, and only then go by it."""
-        self._fence = self._store.save(self._name, progress, self._fence)
+        self._fence = self._stored.save(progress, self._fence)
         self._progress = progress
         self._wanted_txid = progress.cursor.done.lowest_open
         self.dirty = False
@@ -145,8 +198,8 @@ class Keeper:
 
     def check_reading(self, identity: Mapping[str, str], clock: int) -> None:
         """Raise Discontinuity if this reading cannot come from the source that progress is of."""
-        if not same_history(self.progress.identity, identity):
-            raise Discontinuity(_ANOTHER_SOURCE)
+        if not same_history(self.progress.identity, identity) and not self._adopted(identity):
+            raise Discontinuity(_ANOTHER_SOURCE if self.progress.identity else _NO_HISTORY)
         if dict(identity) != dict(self.progress.identity):
             self._progress, self.dirty = replace(self.progress, identity=dict(identity)), True
         highest = max(self.progress.highest_version, self._sent_version)
@@ -155,18 +208,28 @@ class Keeper:
                 f"the source went back: its clock is {clock}, versions up to {highest} were sent"
             )
 
+    def _adopted(self, identity: Mapping[str, str]) -> bool:
+        """Whether the source is the same in another timeline, and has all that progress counts."""
+        if self.progress.marker is None or not self._nothing_sent:
+            return False
+        try:
+            told, nonce = self._source.marker(self._marker_name())
+        except PreconditionError:
+            return False
+        here = dict(told) == dict(identity)  # else yet another server has answered
+        if not here or not continuity.proved(self.progress, told, nonce, self._nothing_sent):
+            return False
+        self._store_as(replace(self.progress, identity=dict(identity)))
+        log.info("%s", _SAME_HISTORY, extra={"action": "adopted"})
+        return True
+
     def check_owner(self, interval_seconds: float) -> None:
         """Now and then: raise TakenOver if progress was saved by somebody else, also when idle."""
         now = self._seconds()
         if self.dirty or now - self._owned_at < interval_seconds:
             return
         self._owned_at = now
-        stored = self._store.load(self._name)
-        if stored is None or stored[1] != self._fence:
-            raise TakenOver(
-                f"another instance, or a resync, saved the progress of pipeline {self._name!r}",
-                "let only one instance run; after a resync start this one again",
-            )
+        self._stored.check(self._fence)
 
     def look_soon(self) -> None:
         """Let the next `check_catalog` look at once."""
@@ -185,44 +248,9 @@ class Keeper:
         for change in continuity.changes(self.progress, self._documents, found):
             raise Discontinuity(f"{change.document} {change.what}", document=change.document)
 
-    # -- upkeep of the change logs ------------------------------------------------------------
-
-    def prune_if_due(self) -> bool:
-        """Now and then after a save: tell what stored progress still wants, and delete one batch of
-        log rows that nobody wants.  True: there may be more, so again at once."""
-        now = self._seconds()
-        if self._wanted_txid is None or now - self._pruned_at < self._prune_interval_seconds:
-            return False
-        documents = self.progress.documents
-        uuids = {d.name: documents[d.name].index_uuid for d in self._documents}
-        deleted = self._prune(uuids, self._wanted_txid)
-        if deleted >= PRUNE_BATCH:
-            return True
-        self._wanted_txid = None if deleted >= 0 else self._wanted_txid
-        self._pruned_at = now
-        return False
-
-    def _prune(self, uuids: Mapping[str, str], wanted: int | None) -> int:
-        """How many rows went of the log that lost most; -1: try again later.  A right that is
-        missing is told once."""
-        if not self._prune_interval_seconds:
-            return 0
-        try:
-            return max([
-                self._source.prune(name, reader_of(self._name, uuid), wanted, PRUNE_BATCH)
-                for name, uuid in uuids.items()
-            ], default=0)  # fmt: skip
-        except Unavailable as error:  # a connection that is lost shows in the next poll
-            log.debug("%s: the change logs are pruned later", error.message)
-            return -1
-        except Stop as error:
-            self._prune_interval_seconds = 0.0
-            log.warning("the change logs are not pruned: %s", error, extra={"action": "prune"})
-            return 0
-
-    def _begin(self, found: Found) -> tuple[Cursor, int]:
+    def _begin(self, found: Found, shares: Sequence[Share] = ()) -> tuple[Cursor, int]:
         """A new cursor; nobody prunes what it will want, for that is noted before."""
-        self._prune(found.indices, None)
+        self._prune(found.indices, None, shares)
         return self._source.begin()
 
     # -- resync -----------------------------------------------------------------------------
@@ -315,12 +343,15 @@ class Keeper:
         self._failpoint("resync-stored")
 
 
-def reader_of(pipeline: str, index_uuid: str) -> str:
-    """The name under which a document's change log is read: pipelines of one name may fill several
-    indices."""
-    return f"{pipeline}/{index_uuid}"
+def fresh_nonce() -> str:
+    """A text that was never a marker before."""
+    return secrets.token_hex(8)
 
 
+_SAME_HISTORY = (
+    "the source has another timeline, and holds the marker that was written last: nothing is lost,"
+    " going on where it was"
+)
 _DROPPED = (
     "%s is not configured any more and no longer synced: its index stays as it is (delete it if it "
     "is not needed), its table is still captured; to end that: select txid_sync.untrack('%s')"

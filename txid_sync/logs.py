@@ -29,6 +29,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(value, default=str, ensure_ascii=False)
 
 
+class _Worker(logging.Filter):
+    """Says in every record which worker it is from."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let it pass, with the worker's name."""
+        record.worker = self._worker
+        return True
+
+
 class _Handler(logging.Handler):
     """Writes through the console, so that a live line stays at the bottom."""
 
@@ -40,14 +53,27 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
 
+def name_worker(worker: str) -> None:
+    """From now on say with every message which of several workers speaks."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_Worker(worker))
+        if not isinstance(handler.formatter, JsonFormatter):
+            handler.setFormatter(_text("worker %(worker)s: "))
+
+
+def _text(prefix: str = "") -> logging.Formatter:
+    return logging.Formatter(
+        f"%(asctime)s %(levelname)s {prefix}%(message)s", "%Y-%m-%d %H:%M:%S"
+    )
+
+
 def set_up(form: str, debug: bool = False) -> None:
     """Send the package's messages to stderr as `form` ("text" or "json"); replaces an earlier call.
 
     Other libraries are heard from WARNING on (the sink's client: ERROR), in debug from INFO on.
     """
     handler = _Handler()
-    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
-    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    handler.setFormatter(JsonFormatter() if form == "json" else _text())
     logging.basicConfig(
         level=logging.INFO if debug else logging.WARNING, handlers=[handler], force=True
     )

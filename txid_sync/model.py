@@ -99,7 +99,7 @@ class Schema:
 class Limits:
     """How much one page may hold: documents, and bytes of body (reached within a page or two)."""
 
-    documents: int = 2000
+    documents: int = 10_000
     body_bytes: int = 5 * 2**20
 
     def __post_init__(self) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from txid_sync.errors import Discontinuity
+from txid_sync.handover import merged
 from txid_sync.model import Limits
 from txid_sync.progress.base import NOTES, DocumentProgress, Progress
+from txid_sync.share import Share
+from txid_sync.shares import stored_shares
 from txid_sync.verify_state import Note
 from txid_sync.wiring import Assembly
 
+_PHASES = ("waiting", "load", "sweep", "dropped", "sync")
 _ONE_DOCUMENT = Limits(documents=1)
 
 
@@ -23,6 +27,25 @@ class DocumentState:
     document: str
     table: str
     phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One of several workers; the fields are those of Overview."""
+
+    worker: str
+    epoch: int
+    cursor: str
+    prune_below: int
+    lag_transactions: int
+    acknowledged_documents: int
+    trouble: str
+    documents: tuple[DocumentState, ...]
+
+    @property
+    def phases(self) -> str:
+        """What it does besides following: "load", "sweep", or "sync" for nothing else."""
+        return _worst([state.phase for state in self.documents])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +71,8 @@ class Overview:
     why progress cannot be followed any more; the next run resyncs.
     `verified` is the verification that ended last (None: none did).
     `acknowledged_documents` counts since the pipeline's first start.
+    `workers` are those who share the keys, if there are several; all else is then of the last one:
+    the greatest lag, the cursor that all have reached.
     """
 
     pipeline: str
@@ -63,6 +88,7 @@ class Overview:
     trouble: str = ""
     verified: Verified | None = None
     documents: tuple[DocumentState, ...] = field(default=())
+    workers: tuple[WorkerState, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; names may be added later, none is taken away."""
@@ -75,15 +101,18 @@ def look(assembly: Assembly) -> Overview:
     assembly.sink.connect()
     name = assembly.config.pipeline.name
     dead_letters, _ = assembly.sink.dead_letters(0)
-    stored = assembly.store.load(name)
+    shares = stored_shares(assembly.store, name)
+    base = assembly.store.load(name)
     clock = assembly.source.clock()
-    if stored is None:
+    if not shares or base is None:
         return Overview(
             name, False, clock, lag_transactions=clock, dead_letters=dead_letters,
             documents=_documents(assembly, {}),
         )  # fmt: skip
-    progress, _ = stored
-    lag, trouble = _lag(assembly, progress, clock)
+    workers = [_worker(assembly, share, progress, clock) for share, progress in shares.items()]
+    several = len(workers) > 1
+    counted = [base[0].acknowledged] if several else []
+    progress = merged(list(shares.values()), len(shares), counted) if several else base[0]
     return Overview(
         pipeline=name,
         started=True,
@@ -92,11 +121,26 @@ def look(assembly: Assembly) -> Overview:
         cursor=str(progress.cursor),
         in_progress=len(progress.cursor.done.xip),
         prune_below=progress.cursor.done.lowest_open,
-        lag_transactions=lag,
+        lag_transactions=max(worker.lag_transactions for worker in workers),
         dead_letters=dead_letters,
         acknowledged_documents=progress.acknowledged.documents,
-        trouble=trouble,
+        trouble=next((worker.trouble for worker in workers if worker.trouble), ""),
         verified=_verified(assembly),
+        documents=_together([worker.documents for worker in workers]),
+        workers=tuple(workers) if several else (),
+    )
+
+
+def _worker(assembly: Assembly, share: Share, progress: Progress, clock: int) -> WorkerState:
+    lag, trouble = _lag(assembly, progress, clock)
+    return WorkerState(
+        worker=str(share),
+        epoch=progress.epoch,
+        cursor=str(progress.cursor),
+        prune_below=progress.cursor.done.lowest_open,
+        lag_transactions=lag,
+        acknowledged_documents=progress.acknowledged.documents,
+        trouble=trouble,
         documents=_documents(assembly, progress.documents),
     )
 
@@ -143,6 +187,18 @@ def _documents(
     known = {state.document for state in states}
     states += [DocumentState(name, "", "dropped") for name in stored if name not in known]
     return tuple(states)
+
+
+def _together(all_states: Sequence[Sequence[DocumentState]]) -> tuple[DocumentState, ...]:
+    """Each document as it is with the worker that has most to do."""
+    found: dict[str, list[DocumentState]] = {}
+    for state in (state for states in all_states for state in states):
+        found.setdefault(state.document, []).append(state)
+    return tuple(replace(s[0], phase=_worst([state.phase for state in s])) for s in found.values())
+
+
+def _worst(phases: Sequence[str]) -> str:
+    return min(phases, key=_PHASES.index, default="sync")
 
 
 def _phase(entry: DocumentProgress | None) -> str:

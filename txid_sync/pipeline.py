@@ -24,19 +24,21 @@ Stream, load and sweep pages share one queue; their versions order them at the s
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from txid_sync.backlog import Backlog
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PageExpired, SourceUnavailable, Unavailable
+from txid_sync.errors import Discontinuity, SourceUnavailable, Unavailable
 from txid_sync.failpoints import Failpoint, ignore
-from txid_sync.inflight import Effect, Flight, InFlight, answered
+from txid_sync.inflight import Effect, Flight, InFlight, answered, wait_for_gate
 from txid_sync.keeper import Keeper
 from txid_sync.model import Ack, Document, Page, Reading, StreamPage, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions, PipelineStatus
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
+from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 from txid_sync.sweep import candidates, swept
@@ -45,11 +47,12 @@ __all__ = ["Pipeline", "PipelineOptions", "PipelineStatus"]
 
 log = logging.getLogger("txid_sync")
 
-GATE_POLL_SECONDS = 0.0005
-
 
 class Pipeline:
-    """Source -> sink with one cursor; drive it by `start`, then `step` for ever, then `stop`."""
+    """Source -> sink with one cursor; drive it by `start`, then `step` for ever, then `stop`.
+
+    A worker does so for its share of the keys; its source gives no others.
+    """
 
     def __init__(
         self,
@@ -61,15 +64,15 @@ class Pipeline:
         options: PipelineOptions | None = None,
         failpoint: Failpoint = ignore,
         seconds: Callable[[], float] = time.monotonic,
+        share: Share = WHOLE,
     ) -> None:
-        self.name = name
+        self.name, self._share = name, share
         self._source, self._sink = source, sink
         self._options = options or PipelineOptions()
         self._failpoint, self._seconds = failpoint, seconds
         self._keeper = Keeper(
-            name, source, sink, store, documents, failpoint, seconds,
-            self._options.may_resync, self._options.prune_interval_seconds,
-        )  # fmt: skip
+            name, source, sink, store, documents, self._options, failpoint, seconds, share
+        )
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
         self._backlog = Backlog(entries=self._options.skim_entries)
@@ -97,8 +100,8 @@ class Pipeline:
         except (Unavailable, Discontinuity) as error:
             log.warning("%s: left for the next start", error.message, extra={"action": "stopped"})
             self._flights.abandon()
-        if self._keeper.started and self._keeper.dirty:
-            self._keeper.save()
+        if self._keeper.started:
+            self._keeper.close()
 
     def resync(self, reason: str, names: Sequence[str] = ()) -> None:
         """Write everything (or the named documents) again, under a new epoch."""
@@ -283,8 +286,10 @@ class Pipeline:
         if not entry.sweep_below:
             return
         free = entry.sweep_asked or self._options.brake_off
-        share = None if free else self._options.brake_share
-        chunks = candidates(self._sink, name, entry.sweep_below, share, self._check_version)
+        brake = None if free else self._options.brake_share
+        chunks = candidates(
+            self._sink, name, entry.sweep_below, brake, self._check_version, self._share
+        )
         self._sweep = name, entry.sweep_below, chunks
         log.info("sweep of %s begins", name, extra={"action": "sweep"})
         self._failpoint("sweep-begun")
@@ -334,11 +339,8 @@ class Pipeline:
 
     def _wait_for_gate(self, page: Page) -> None:
         """Rule 1."""
-        give_up = page.read_at_seconds + self._options.deadline_seconds
-        while not page.ready():
-            if page.read_at_seconds and self._seconds() > give_up:
-                raise PageExpired("the source did not flush its WAL in time")
-            time.sleep(GATE_POLL_SECONDS)
+        read_at_seconds = page.read_at_seconds or math.inf
+        wait_for_gate(page, read_at_seconds + self._options.deadline_seconds, self._seconds)
 
     def _collect(self, wait: bool) -> bool:
         """Move progress over the answers that have come; with `wait` at least over the oldest.

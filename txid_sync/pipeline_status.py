@@ -13,14 +13,16 @@ class PipelineOptions:
 
     Without `may_resync` it stops where it would write everything again by itself.
     `skim_entries`: how many log entries of a long window are listed at a time; 0: never.
-    `prune_interval_seconds` 0: the change logs are left to others.
+    `prune_interval_seconds` 0: the change logs are left to others; `marker_interval_seconds` 0: no
+    marker is written.
     """
 
     limits: Limits = field(default_factory=Limits)
-    in_flight: int = 4
+    in_flight: int = 2
     skim_entries: int = 100_000
     save_interval_seconds: float = 1.0
     prune_interval_seconds: float = 0.0
+    marker_interval_seconds: float = 0.0
     deadline_seconds: float = 60.0
     catalog_interval_seconds: float = 10.0
     brake_share: float = 0.2

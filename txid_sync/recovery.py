@@ -36,6 +36,8 @@ Rules
 8. Whoever answers is of the same history if it is the same running server (it only goes forward,
    over a change of timeline too), or another one on the same timeline, if both timelines are known.
    A primary and a standby are never of the same history: the end of the recovery lies between them.
+9. A standby cannot be written to, so no marker is (continuity.py, rule 5): nothing proves to
+   another server, nor to itself after its promotion, that what was read from it is still there.
 
 | last F        | xmin : x1 | asked about (to, in order)       | in progress | F after         |
 |---------------|-----------|----------------------------------|-------------|-----------------|
@@ -122,6 +124,11 @@ def same_history(known: Mapping[str, str], found: Mapping[str, str]) -> bool:
         return False
     same_timeline = known["timeline"] == found["timeline"] != ""
     return known["server"] == found["server"] or same_timeline
+
+
+def may_be_marked(identity: Mapping[str, str]) -> bool:
+    """Whether a marker can be written there (rule 9)."""
+    return identity.get("role") != "standby"
 
 
 def may_be_same_history(known: Mapping[str, str], found: Mapping[str, str]) -> bool:

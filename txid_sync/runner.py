@@ -26,19 +26,22 @@ log = logging.getLogger("txid_sync")
 _LIVE_SECONDS = 0.5
 
 
-def run_until_stopped(assembly: Assembly, once: bool) -> None:
+def run_until_stopped(
+    assembly: Assembly, once: bool, verifies: bool = True, live: bool = True
+) -> None:
     """Run the pipeline until a signal comes, or once; raises what the daemon raises.
 
     SIGTERM and SIGINT let the requests in flight finish and save progress; a second one ends the
-    process at once with exit code 130.
+    process at once with exit code 130.  `verifies`: as the configuration says, beside the pipeline;
+    `live`: with a line that changes in place, if there is a terminal.
     """
     stop = threading.Event()
     daemon = assembly.daemon(stop, _log_status)
-    verified = nullcontext() if once else beside(assembly.config, assembly.pipeline)
+    verified = nullcontext() if once or not verifies else beside(assembly.config, assembly.pipeline)
     with _signals(stop), verified, ui.LiveLine() as line:
         running = _in_thread(lambda: daemon.run(once))
         while not wait([running], _LIVE_SECONDS).done:
-            if line.shown and (status := _status_of(assembly)):
+            if live and line.shown and (status := _status_of(assembly)):
                 line.show(status_text(status))
     try:
         running.result()

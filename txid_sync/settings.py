@@ -43,7 +43,7 @@ class PipelineSettings:
     page_bytes: int = _setting(
         Limits().body_bytes, "bytes in one page, about", **_within(1, MAX_PAGE_BYTES)
     )
-    in_flight: int = _setting(4, "bulk requests in flight at most", **_within(1, 64))
+    in_flight: int = _setting(2, "bulk requests in flight at most", **_within(1, 64))
     poll_interval_seconds: float = _setting(
         0.25, "longest sleep between two polls", **_within(0.001, ONE_DAY_SECONDS)
     )
@@ -52,6 +52,9 @@ class PipelineSettings:
     )
     prune_interval_seconds: float = _setting(
         10.0, "how often the change logs are pruned; 0: never", **_within(0, ONE_DAY_SECONDS)
+    )
+    marker_interval_seconds: float = _setting(
+        60.0, "how often a marker is written at rest; 0: never", **_within(0, ONE_DAY_SECONDS)
     )
     deadline_seconds: float = _setting(
         60.0, "a page older than this is read again", **_within(1, ONE_DAY_SECONDS)

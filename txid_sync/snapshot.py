@@ -37,6 +37,8 @@ Cases, each with its doctest:
 True
 >>> s.contains(Snapshot.parse("14:14:"))                # 10 and 12 are not finished in s
 False
+>>> str(s.meet(Snapshot.parse("11:13:11,12")))          # finished in both
+'10:13:10,11,12'
 >>> Snapshot.parse("10:14:12,10")                       # refused: the server sorts its list
 Traceback (most recent call last):
     ...
@@ -50,6 +52,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from txid_sync.errors import CursorFormatError
@@ -79,11 +82,7 @@ class Snapshot:
     @classmethod
     def parse(cls, text: str) -> Snapshot:
         """Read PostgreSQL's text form `xmin:xmax:xip,xip`; raises CursorFormatError."""
-        match = _TEXT.fullmatch(text)
-        if match is None:
-            raise CursorFormatError(f"not a snapshot: {text!r}", "expected xmin:xmax:xip,...")
-        xip = tuple(int(x) for x in match[3].split(",")) if match[3] else ()
-        return cls(int(match[1]), int(match[2]), xip)
+        return _parsed(text)
 
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.xip))}"
@@ -115,6 +114,12 @@ class Snapshot:
             return Snapshot.of(self.xmax, self.xip)
         return Snapshot.of(bound, self.xip[: bisect_left(self.xip, bound)])
 
+    def meet(self, other: Snapshot) -> Snapshot:
+        """What is finished in both."""
+        xmax = min(self.xmax, other.xmax)
+        open_txids = sorted({x for x in (*self.xip, *other.xip) if x < xmax})
+        return Snapshot.of(xmax, tuple(open_txids))
+
 
 def _problem(xmin: int, xmax: int, xip: tuple[int, ...]) -> str:
     """What is wrong with these three fields, or an empty string."""
@@ -125,3 +130,13 @@ def _problem(xmin: int, xmax: int, xip: tuple[int, ...]) -> str:
     if xip and not (xmin <= xip[0] and xip[-1] < xmax):
         return "every txid of xip must lie in xmin <= x < xmax"
     return ""
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Snapshot:
+    """Thousands of open txids take milliseconds, and one answer is looked at several times."""
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise CursorFormatError(f"not a snapshot: {text!r}", "expected xmin:xmax:xip,...")
+    xip = tuple(map(int, match[3].split(","))) if match[3] else ()
+    return Snapshot(int(match[1]), int(match[2]), xip)

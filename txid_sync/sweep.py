@@ -20,6 +20,7 @@ from itertools import islice
 from txid_sync.errors import DeleteBrake
 from txid_sync.inflight import Effect
 from txid_sync.progress.base import Progress
+from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.base import Sink
 
 CHUNK = 500
@@ -31,38 +32,50 @@ def candidates(
     below: int,
     brake_share: float | None,
     check_version: Callable[[int], None],
+    share: Share = WHOLE,
 ) -> Iterator[Sequence[str]]:
-    """Ids to look up, in chunks; an empty chunk only means that the scan goes on.
+    """Ids of a share to look up, in chunks; an empty chunk only means that the scan goes on.
 
     `brake_share` None means no brake.  Raises DeleteBrake before any id is given.  Each chunk's
-    greatest version is shown to `check_version`, which raises if it cannot be.
+    greatest version is shown to `check_version`, which raises if it cannot be.  The other workers'
+    documents count for nothing: neither for the brake nor by their versions.
     """
     if brake_share is None:
-        for chunk in sink.scan(document):
+        for chunk in _scan(sink, document, share):
             check_version(max((version for _, version in chunk), default=0))
             old = [id for id, version in chunk if version < below]
             yield from (old[i : i + CHUNK] for i in range(0, max(1, len(old)), CHUNK))
         return
-    total = sink.count(document)
-    found = 0
+    most = sink.count(document)
+    found = total = 0
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
-        for chunk in sink.scan(document):
+        for chunk in _scan(sink, document, share):
             check_version(max((version for _, version in chunk), default=0))
             old = [id for id, version in chunk if version < below]
             found += len(old)
-            if found > brake_share * total:
-                raise _brake(document, found, total, brake_share)
+            total += len(chunk)
+            if found > brake_share * most:
+                raise _brake(document, found, most, brake_share)
             spool.writelines(json.dumps(id) + "\n" for id in old)
             yield []
+        if not share.whole and found > brake_share * total:
+            raise _brake(document, found, total, brake_share, f" of worker {share}")
         spool.seek(0)
         ids = (str(json.loads(line)) for line in spool)
         while chunk_of_ids := list(islice(ids, CHUNK)):
             yield chunk_of_ids
 
 
-def _brake(document: str, found: int, total: int, share: float) -> DeleteBrake:
+def _scan(sink: Sink, document: str, share: Share) -> Iterator[Sequence[tuple[str, int]]]:
+    for chunk in sink.scan(document):
+        yield chunk if share.whole else [(id, version) for id, version in chunk if share.holds(id)]
+
+
+def _brake(
+    document: str, found: int, total: int, share: float, whose: str = ""
+) -> DeleteBrake:
     return DeleteBrake(
-        f"a sweep of {document} would delete {found} or more of its {total} documents, "
+        f"a sweep of {document} would delete {found} or more of its {total} documents{whose}, "
         f"more than {share:.0%}",
         "look whether the table holds what it should; to let it happen: --allow-deletes",
     )

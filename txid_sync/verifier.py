@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from txid_sync import continuity, verify
-from txid_sync.errors import Discontinuity, PageExpired
+from txid_sync.errors import Discontinuity
 from txid_sync.failpoints import Failpoint, ignore
+from txid_sync.inflight import wait_for_gate
 from txid_sync.model import Document, Held, Limits, Page
 from txid_sync.progress.base import Progress, ProgressStore
+from txid_sync.share import Share
+from txid_sync.shares import stored_of, stored_shares
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 from txid_sync.verify import Evidence, Verdict
@@ -31,7 +34,6 @@ CHUNK = 100
 FIRST_DOCUMENTS = 16  # of a document's first page, whose rows may be large
 LOG_ROWS = 50_000
 WAIT_SECONDS = 1.0
-GATE_POLL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Verifier:
         self._page_documents = FIRST_DOCUMENTS
         self._saved_at = self._read_due_seconds = 0.0
         self._connected = False
-        self.seen: Progress | None = None
+        self.seen: Mapping[Share, Progress | None] = {}
+        self._workers = 1
         self.hindrance = ""  # why nothing can be settled now; `seen` is the progress looked at
 
     # -- the pass -----------------------------------------------------------------------------
@@ -188,10 +191,12 @@ class Verifier:
 
     def _progress(self, document: Document) -> Progress | None:
         """Stored progress, if it lets this document be verified; else the hindrance is noted."""
-        stored = self._store.load(self._name)
-        self.seen = progress = stored[0] if stored else None
-        self._hindered(verify.hindrance(progress, document, None))
-        return None if self.hindrance else progress
+        self.seen = shares = stored_shares(self._store, self._name)
+        self._workers = len(shares) or 1
+        found: list[Progress | None] = [*shares.values()] or [None]
+        reasons = [verify.hindrance(progress, document, None) for progress in found]
+        self._hindered(next((reason for reason in reasons if reason), ""))
+        return None if self.hindrance else found[0]
 
     def _hindered(self, reason: str) -> float:
         """Note why nothing can be settled now, and say it once."""
@@ -264,10 +269,13 @@ class Verifier:
     # -- settling -----------------------------------------------------------------------------
 
     def _due(self) -> list[_Suspect]:
-        """Suspects to be looked at now, those that wait longest first; None of them is a list."""
+        """Suspects of one worker to be looked at now, those that wait longest first."""
         now = self._seconds()
         due = [s for s in self._suspects.values() if s.due_seconds <= now]
         due.sort(key=lambda s: s.due_seconds)
+        if due:
+            share = Share.of_id(due[0].id, self._workers)
+            due = [suspect for suspect in due if share.holds(suspect.id)]
         return due[: min(CHUNK, self._page_documents)]
 
     def _settle(self, document: Document, suspects: Sequence[_Suspect]) -> float:
@@ -304,8 +312,11 @@ class Verifier:
     def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
         """Everything in the order of the theory; None if something hinders."""
         name = document.name
-        stored = self._store.load(self._name)
-        self.seen = progress = stored[0] if stored else None
+        share, progress = stored_of(self._store, self._name, ids[0])
+        self.seen, self._workers = {**self.seen, share: progress}, share.of
+        if not all(share.holds(id) for id in ids):
+            self._hindered("the number of workers has changed")
+            return None
         letters = self._sink.letters(name, ids)
         held = self._sink.fetch(name, ids)
         uuid = self._sink.adopt(list(self._documents.values())).get(name, "")
@@ -320,11 +331,7 @@ class Verifier:
         return None if self.hindrance else Evidence(progress, letters, held, page, view)
 
     def _wait_for_gate(self, page: Page) -> None:
-        give_up = self._seconds() + self.options.gate_seconds
-        while not page.ready():
-            if self._seconds() > give_up:
-                raise PageExpired("the source did not flush its WAL in time")
-            time.sleep(GATE_POLL_SECONDS)
+        wait_for_gate(page, self._seconds() + self.options.gate_seconds, self._seconds)
 
     def _repair(self, document: Document, ids: Sequence[str], evidence: Evidence) -> set[str]:
         """Write what a fresh look-up reads; gives the ids that are mended now."""

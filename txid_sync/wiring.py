@@ -20,6 +20,7 @@ from txid_sync.progress.base import ProgressStore
 from txid_sync.progress.elasticsearch import ElasticsearchProgress
 from txid_sync.progress.memory import MemoryProgress
 from txid_sync.settings import Config, SinkSettings
+from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.base import Sink
 from txid_sync.sinks.discard import DiscardSink
 from txid_sync.sinks.elasticsearch import ElasticsearchSettings, ElasticsearchSink
@@ -32,6 +33,7 @@ class Choices:
     """What a single run may decide beside its configuration.
 
     `dry_run` reads changes and writes nothing anywhere; `deletes_allowed` takes the brake off;
+    `share`: this process is one of several workers.
     `may_resync` answers whatever does not fit by a resync, though the configuration says stop.
     """
 
@@ -39,6 +41,7 @@ class Choices:
     load: bool | None = None
     deletes_allowed: bool = False
     may_resync: bool = False
+    share: Share = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Assembly:
 def assemble(config: Config, choices: Choices | None = None) -> Iterator[Assembly]:
     """Build everything that a configuration asks for, and close it in the end."""
     choices = choices or Choices()
-    source = make_source(config)
+    source = make_source(config, choices.share)
     sink = make_sink(None if choices.dry_run else config.sink, config)
     store = make_store(None if choices.dry_run else config.sink)
     pipeline = Pipeline(
@@ -82,6 +85,7 @@ def assemble(config: Config, choices: Choices | None = None) -> Iterator[Assembl
         config.documents,
         pipeline_options(config, choices),
         failpoints.of_process(os.environ),
+        share=choices.share,
     )
     try:
         yield Assembly(config, source, sink, store, pipeline)
@@ -91,9 +95,9 @@ def assemble(config: Config, choices: Choices | None = None) -> Iterator[Assembl
         close_store(store)
 
 
-def make_source(config: Config) -> Source:
+def make_source(config: Config, share: Share = WHOLE) -> Source:
     """The source of a configuration, not connected yet."""
-    return PostgresSource(config.source.dsn, config.documents)
+    return PostgresSource(config.source.dsn, config.documents, share)
 
 
 def make_sink(settings: SinkSettings | None, config: Config) -> Sink:
@@ -132,19 +136,17 @@ def elasticsearch_settings(settings: SinkSettings) -> ElasticsearchSettings:
     )
 
 
-def _is_dry(config: Config, choices: Choices) -> bool:
-    """Whether nothing is kept, so that nothing may be noted in the source."""
-    return choices.dry_run or config.sink is None or config.sink.type == "discard"
-
-
 def pipeline_options(config: Config, choices: Choices) -> PipelineOptions:
     """The options of the pipeline, with what this run decided for itself."""
     settings = config.pipeline
+    # Where nothing is kept nothing is noted in the source.
+    dry = choices.dry_run or config.sink is None or config.sink.type == "discard"
     return PipelineOptions(
         limits=Limits(settings.page_documents, settings.page_bytes),
         in_flight=settings.in_flight,
         save_interval_seconds=settings.save_interval_seconds,
-        prune_interval_seconds=0.0 if _is_dry(config, choices) else settings.prune_interval_seconds,
+        prune_interval_seconds=0.0 if dry else settings.prune_interval_seconds,
+        marker_interval_seconds=0.0 if dry else settings.marker_interval_seconds,
         deadline_seconds=settings.deadline_seconds,
         brake_share=settings.brake_share,
         brake_off=choices.deletes_allowed,

@@ -370,3 +370,14 @@ def test_keys_are_given_as_the_source_writes_them(world: World) -> None:
     assert source.key_of("two", ["a", "b,c"]) == ("a", "b,c")
     with pytest.raises(UsageError, match="2 columns"):
         source.key_of("two", ["a"])
+
+
+def test_the_last_marker_of_a_name_is_read(world: World) -> None:
+    """Each name has its own; the identity is that of the source."""
+    source, other = world.source(), world.source()
+    assert source.marker("m") == (source.identity(), "")
+    assert source.mark("m", "first") == source.identity()
+    source.mark("n", "another")
+    source.mark("m", "second")
+    assert other.marker("m") == (source.identity(), "second")
+    assert other.marker("n")[1] == "another"

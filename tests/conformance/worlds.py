@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tests.integration import streams
 from txid_sync.model import Document
+from txid_sync.share import WHOLE, Share
 from txid_sync.sources.base import Source
 from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import Key, MemoryDatabase, Session
@@ -42,7 +43,7 @@ class Transaction(Protocol):
 class World(Protocol):
     """A database with both tables tracked."""
 
-    def source(self) -> Source:
+    def source(self, share: Share = WHOLE) -> Source:
         """A connected source over both tables, documents `one` and `two`."""
 
     def begin(self) -> Transaction:
@@ -86,9 +87,10 @@ class MemoryWorld:
     def __init__(self) -> None:
         self.database = MemoryDatabase(*(Table(name, key=key) for name, key in KEYS.items()))
 
-    def source(self) -> Source:
+    def source(self, share: Share = WHOLE) -> Source:
         """A connected source over both tables."""
-        source = MemorySource(self.database, [Document(name, name) for name in KEYS])
+        documents = [Document(name, name) for name in KEYS]
+        source = MemorySource(self.database, documents, share=share)
         source.connect()
         return source
 
@@ -152,9 +154,10 @@ class PostgresWorld:
             )
             self.world.track(f"public.{table}")
 
-    def source(self) -> PostgresSource:
+    def source(self, share: Share = WHOLE) -> PostgresSource:
         """A connected source over both tables."""
-        return self.world.source(*(Document(f"public.{name}", name) for name in KEYS))
+        documents = [Document(f"public.{name}", name) for name in KEYS]
+        return self.world.source(*documents, share=share)
 
     def begin(self) -> Transaction:
         """A transaction on a connection of its own."""

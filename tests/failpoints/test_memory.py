@@ -23,7 +23,8 @@ from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
 
 BASES = (Source, Sink, ProgressStore)
-NEVER_CALLED = {"Sink.dead_letters", "Sink.close", "ProgressStore.delete"}
+# The last two are called when the number of workers changes: tests/unit/test_workers_change.py.
+NEVER_CALLED = {"Sink.dead_letters", "Sink.close", "ProgressStore.delete", "Source.forget"}
 # The verifier's own (it dies at its failpoints in tests/unit/test_verifier.py), and explain's.
 VERIFIERS = {
     "Source.log", "Source.key_of", "Sink.adopt", "Sink.fetch", "Sink.listing", "Sink.letters",

@@ -15,8 +15,10 @@ from txid_sync.errors import Discontinuity, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.model import Ack, Document, Limits, Page, clock_of, epoch_of
 from txid_sync.pipeline import Pipeline, PipelineOptions
-from txid_sync.progress.base import ProgressStore
+from txid_sync.progress.base import Progress, ProgressStore
 from txid_sync.progress.memory import MemoryProgress
+from txid_sync.share import Share
+from txid_sync.shares import stored_shares
 from txid_sync.sinks.base import Sink
 from txid_sync.sinks.bulk import actions_of
 from txid_sync.sinks.memory import MemorySink
@@ -261,10 +263,19 @@ def check_sound(
     Not asked of a document that has a load or a sweep before it, nor while source, index or
     definition are not those of the progress.
     """
-    stored = store.load("main")
-    if stored is None or dict(stored[0].identity) != dict(database.identity()):
-        return
-    progress = stored[0]
+    for share, progress in stored_shares(store, "main").items():
+        if dict(progress.identity) == dict(database.identity()):
+            _check_share(share, progress, database, sink, documents, rows_of)
+
+
+def _check_share(
+    share: Share,
+    progress: Progress,
+    database: MemoryDatabase,
+    sink: MemorySink,
+    documents: Sequence[Document],
+    rows_of: Callable[[str], Mapping[str, object]],
+) -> None:
     for document in documents:
         entry = progress.documents.get(document.name)
         if entry is None or entry.load or entry.sweep_below:
@@ -279,7 +290,7 @@ def check_sound(
         unknown = {ids.encode(key) for write in recent for key, _ in write.rows}
         held = {id: json.loads(text) for id, text in sink.documents(document.name).items()}
         rows = rows_of(document.table)
-        for id in (held.keys() | rows.keys()) - unknown:
+        for id in filter(share.holds, (held.keys() | rows.keys()) - unknown):
             assert held.get(id) == rows.get(id), (document.name, id, progress)
 
 

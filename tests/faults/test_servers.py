@@ -136,7 +136,7 @@ def test_H10_a_narrow_node_takes_everything_in_the_end(
     place.assert_equal(without=("7",))
 
 
-def test_A17_a_node_is_killed_in_the_middle(
+def test_A17_H03_a_node_is_killed_in_the_middle(
     narrow_place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     """kill -9 of Elasticsearch while changes come: what it has forgotten is sent again."""

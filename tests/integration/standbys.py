@@ -136,14 +136,23 @@ def pair(**settings: object) -> Iterator[tuple[Server, Server]]:
             yield primary, standby
 
 
+def both(one: Server, other: Server, user: str = "postgres") -> str:
+    """Connect to whichever of two servers takes writes."""
+    return psycopg2.extensions.make_dsn(
+        host="127.0.0.1,127.0.0.1", port=f"{one.port},{other.port}", dbname=DATABASE,
+        user=user, target_session_attrs="read-write", connect_timeout=5,
+    )  # fmt: skip
+
+
 class Sync:
-    """A syncer over a sink and progress that outlive it."""
+    """A syncer over a sink and progress that outlive it; it marks if it is told to."""
 
     def __init__(self, dsn: str, size: int = 5) -> None:
         self.dsn, self.size = dsn, size
         self.sink, self.store = MemorySink(), MemoryProgress()
         self.pages: list[Page] = []
         self.before_page: Callable[[], None] = lambda: None
+        self.marks = False
         self.source = PostgresSource(dsn, [])
         self.pipeline = self._assemble()
 
@@ -157,7 +166,7 @@ class Sync:
         self.source = PostgresSource(self.dsn, documents)
         options = PipelineOptions(
             limits=Limits(documents=self.size), save_interval_seconds=0.0, brake_off=True,
-            catalog_interval_seconds=0.5,
+            catalog_interval_seconds=0.5, marker_interval_seconds=0.001 if self.marks else 0.0,
         )  # fmt: skip
         return Pipeline(
             "p", self.source, self.sink, self.store, documents, options, self._failpoint

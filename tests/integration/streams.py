@@ -13,6 +13,7 @@ import psycopg2.extensions
 from txid_sync import schema
 from txid_sync.cursor import Cursor
 from txid_sync.model import Document, Limits, Page
+from txid_sync.share import WHOLE, Share
 from txid_sync.sources.postgres import PostgresSource
 
 Connection = psycopg2.extensions.connection
@@ -105,9 +106,9 @@ class World:
         self._connections.append(connection)
         return connection
 
-    def source(self, *documents: Document) -> PostgresSource:
+    def source(self, *documents: Document, share: Share = WHOLE) -> PostgresSource:
         """A source over these documents."""
-        source = PostgresSource(self.database.dsn, documents)
+        source = PostgresSource(self.database.dsn, documents, share)
         self._sources.append(source)
         source.connect()
         return source

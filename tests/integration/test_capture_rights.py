@@ -116,6 +116,22 @@ create function evil.differ(record, record) returns bool language plpgsql as
 create operator evil.*<> (leftarg = record, rightarg = record, function = evil.differ);
 create function evil.agg(int[], int) returns int[] language sql as 'select array[evil.run()]';
 create aggregate evil.array_agg(int) (sfunc = evil.agg, stype = int[]);
+create function evil.more(int, int) returns bool language sql as 'select evil.run() > 0';
+create operator evil.> (leftarg = int, rightarg = int, function = evil.more);
+create function evil.less(int, int) returns bool language sql as 'select evil.run() > 0';
+create operator evil.<= (leftarg = int, rightarg = int, function = evil.less);
+create function evil.minus(bigint, int) returns bigint language sql as 'select evil.run()::bigint';
+create operator evil.- (leftarg = bigint, rightarg = int, function = evil.minus);
+create operator evil./ (leftarg = bigint, rightarg = int, function = evil.minus);
+create function evil.cardinality(anyarray) returns int language sql as 'select evil.run()';
+create function evil.cardinality(int[]) returns int language sql as 'select evil.run()';
+create aggregate evil.array_agg(int[]) (sfunc = array_cat, stype = int[]);
+create function evil.step(bigint) returns bigint language sql as 'select evil.run()::bigint';
+create aggregate evil.count(*) (sfunc = evil.step, stype = bigint, initcond = '0');
+create function evil.row_number() returns bigint language sql as 'select 1::bigint';
+create type evil.regclass as (x int);
+create type evil.int4 as (x int);
+create type pg_temp.int8 as (x int);
 create temp table txid_sync_changed (id int);
 create temp table pg_class (oid oid, relname name);
 create temp table log_1 (txid bigint, seq bigint, items int, k1 int[]);
@@ -124,10 +140,12 @@ set search_path = evil, pg_temp, pg_catalog, public;
 """
 
 
-def test_names_that_shadow_ours_are_never_run(world: World) -> None:
+@pytest.mark.parametrize("capture", ["statement", "row"])
+def test_names_that_shadow_ours_are_never_run(world: World, capture: str) -> None:
     """Functions, operators and temporary tables of a writer's own are not seen by the definer."""
     world.run("create table public.stolen (who name); grant insert on public.stolen to public")
     world.run(f"grant create on database {world.database.name} to {role(world, 'writer')}")
+    world.track("t", capture)
     writer = connect(world, "writer")
     for statement in SHADOWS.split(";\n"):
         if statement.strip():
@@ -137,6 +155,10 @@ def test_names_that_shadow_ours_are_never_run(world: World) -> None:
         execute(writer, "update public.t set id = -id where v is null")
         execute(writer, "delete from public.t where v is null")
     assert seen.keys == keys(*range(1, 1201), *range(-1200, 0))
+    with watch(world, "t") as seen:
+        execute(writer, "insert into public.t values (1)")
+        execute(writer, "truncate public.t")
+    assert (seen.keys, seen.truncations) == (keys(1), 1)
     assert world.rows("select * from public.stolen") == []
 
 

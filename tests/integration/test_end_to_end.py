@@ -170,6 +170,22 @@ def test_F15_a_truncation_empties_the_index(place: Place) -> None:
     place.assert_equal()
 
 
+def test_H06_what_happened_while_nobody_ran_is_picked_up(place: Place) -> None:
+    """A long backlog of the same few keys, and deletes, arrives; each key about once."""
+    place.world.run("insert into public.t select g, 'x', 1 from generate_series(1, 60) g")
+    first = place.run()
+    first.stop()
+    before = first.status().acknowledged_documents
+    for n in range(300):
+        place.world.run("update public.t set v = %s where id = %s", str(n), 1 + n % 50)
+    place.world.run("delete from public.t where id in (7, 60)")
+    place.world.run("insert into public.t values (61, 'new', 1)")
+    second = place.run(place.pipeline(size=10))
+    place.assert_equal()
+    assert second.status().resyncs == 0
+    assert 52 <= second.status().acknowledged_documents - before <= 52 + 10 + 2
+
+
 def test_an_index_deleted_behind_our_back_is_filled_again(place: Place) -> None:
     """The index is deleted while the pipeline runs: it is made and filled anew."""
     place.world.run("insert into public.t select g, 'x', 1 from generate_series(1, 100) g")
@@ -211,7 +227,7 @@ def test_H17_counters_survive_a_restart(place: Place) -> None:
     place.world.run("insert into public.t select g, 'x', 1 from generate_series(1, 300) g")
     seen = []
     for size in (20, 30):
-        pipeline = place.pipeline(size=size)
+        pipeline = place.pipeline(size=size, skim_entries=0)
         pipeline.start()
         place.world.run("update public.t set v = v || 'y' where id <= 100")
         for _ in range(5):

@@ -14,6 +14,7 @@ from tests.integration.pooler import pooler
 from tests.integration.standbys import (
     DATABASE,
     Server,
+    both,
     finish_prepared,
     identity_of,
     prepare,
@@ -33,14 +34,6 @@ def single(**settings: object) -> Iterator[Server]:
     with Server(**settings) as server:
         prepare(server)
         yield server
-
-
-def both(one: Server, other: Server) -> str:
-    """Connect to whichever of two servers takes writes."""
-    return make_dsn(
-        host="127.0.0.1,127.0.0.1", port=f"{one.port},{other.port}", dbname=DATABASE,
-        user="postgres", target_session_attrs="read-write", connect_timeout=5,
-    )  # fmt: skip
 
 
 def freeze(server: Server) -> None:

@@ -15,7 +15,10 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.integration
 __all__ = ["place"]
-FAST = ("-s", "pipeline.prune_interval_seconds=0.2", "-s", "pipeline.save_interval_seconds=0.1")
+FAST = (
+    "-s", "pipeline.prune_interval_seconds=0.2", "-s", "pipeline.save_interval_seconds=0.1",
+    "-s", "pipeline.marker_interval_seconds=0",
+)  # fmt: skip
 
 
 @contextmanager

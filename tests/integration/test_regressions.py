@@ -22,7 +22,7 @@ def world(database: Any) -> Iterator[World]:
         yield world
 
 
-def test_a_log_pruned_to_the_last_row_is_noticed(world: World) -> None:
+def test_A23_a_log_pruned_to_the_last_row_is_noticed(world: World) -> None:
     """All unread rows are gone, so that no log has news: not "nothing is new"."""
     source = world.source(T, U)
     cursor, _ = source.begin()

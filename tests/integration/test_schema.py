@@ -109,6 +109,18 @@ def test_upgrading_rewrites_the_capture_functions(world: World) -> None:
     assert seen.keys == keys(1)
 
 
+def test_keys_are_not_compressed(world: World) -> None:
+    """Compression takes longer than the rest of the capture: none, also in a log made before."""
+    world.track("t")
+    storage = (
+        "select attstorage::text from pg_attribute where attname = 'k1' and attrelid = %s::regclass"
+    )
+    assert world.rows(storage, "txid_sync.log_1") == [("e",)]
+    world.run("alter table txid_sync.log_1 alter k1 set storage extended")
+    schema.install(world.admin)
+    assert world.rows(storage, "txid_sync.log_1") == [("e",)]
+
+
 def test_psql_and_the_driver_run_the_same_files(world: World) -> None:
     """The SQL files hold no psql commands and no driver's placeholders."""
     schema.uninstall(world.admin)

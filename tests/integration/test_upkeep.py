@@ -68,6 +68,7 @@ def test_A01_a_role_moves_its_own_readers_only(world: World) -> None:
         "delete from txid_sync.log_1",
         "truncate txid_sync.log_1",
         "select txid_sync.prune('public.t', 1000000, 10)",
+        "update txid_sync.marker set nonce = 'x'",
         "select txid_sync.delete_batch(t, 1000000, 10) from txid_sync.tracked t",
         "select txid_sync.let_go(t, 1, '0 s') from txid_sync.tracked t",
         "select txid_sync.let_go_of_last(t, 1, 0) from txid_sync.tracked t",

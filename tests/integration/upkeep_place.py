@@ -17,8 +17,8 @@ BATCH = 1000
 # The schema as its first version left it.
 OLDER = """
 drop function txid_sync.upkeep, txid_sync.unregister, txid_sync.let_go, txid_sync.let_go_of_last,
-  txid_sync.live_bytes, txid_sync.caller, txid_sync.delete_batch;
-drop table txid_sync.readers;
+  txid_sync.live_bytes, txid_sync.caller, txid_sync.delete_batch, txid_sync.mark;
+drop table txid_sync.readers, txid_sync.marker;
 alter table txid_sync.installed drop column retention, drop column max_log_bytes;
 update txid_sync.installed set version = 1
 """

@@ -15,6 +15,8 @@ from txid_sync.errors import Discontinuity, PreconditionError, TakenOver, Unavai
 from txid_sync.model import Document, Limits, Page, clock_of, epoch_of
 from txid_sync.pipeline import Pipeline, PipelineOptions
 from txid_sync.progress.memory import MemoryProgress, SaveFault
+from txid_sync.share import Share
+from txid_sync.shares import stored_shares
 from txid_sync.sinks.bulk import actions_of
 from txid_sync.sinks.memory import Fault, MemorySink
 from txid_sync.sources.memory import MemorySource
@@ -26,7 +28,10 @@ MAX_STEPS = 5000
 
 
 class PipelineSystem(Writers):
-    """Two instances of one pipeline by mistake, over one database, one sink and one store."""
+    """Instances of one pipeline, workers or by mistake, over one database, one sink and one store.
+
+    `workers` is the number that those who start now are told.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class PipelineSystem(Writers):
         self.store = MemoryProgress(self._save_fault)
         self.documents = (Document("a", "a"), Document("b", "b"))
         self.now_seconds = 0.0
+        self.workers = 1
         self.faults: list[Fault] = []
         self.save_faults: list[SaveFault] = []
         self._class, self._verifier_class = pipeline_class, verifier_class
@@ -64,13 +70,14 @@ class PipelineSystem(Writers):
     def pipeline(self, instance: int) -> Pipeline:
         """A running instance; started now if it is not."""
         if instance not in self._pipelines:
-            source = MemorySource(self.database, self.documents)
+            share = Share(instance % self.workers + 1, self.workers)
+            source = MemorySource(self.database, self.documents, share=share)
             options = PipelineOptions(
                 Limits(documents=2), skim_entries=48, save_interval_seconds=0.0, brake_off=True
             )
             pipeline = self._class(
                 "main", source, self.sink, self.store, self.documents, options,
-                seconds=lambda: self.now_seconds,
+                seconds=lambda: self.now_seconds, share=share,
             )  # fmt: skip
             self._pipelines[instance] = pipeline, source
         return self._pipelines[instance][0]
@@ -139,7 +146,7 @@ class PipelineSystem(Writers):
         self.sessions.clear()
 
     def drain(self) -> None:
-        """Faults and writers end; one new instance runs to its rest."""
+        """Faults and writers end; one new instance of each share runs to its rest."""
         for writer in list(self.sessions):
             self.end(writer, "commit")
         self.faults.clear()
@@ -147,7 +154,7 @@ class PipelineSystem(Writers):
         self.configure(*self.documents)
         self.now_seconds += 100
         for _ in range(MAX_STEPS):
-            if not self.step(0):
+            if not any(self.step(instance) for instance in range(self.workers)):
                 return
         raise AssertionError("the pipeline does not come to rest")
 
@@ -178,9 +185,8 @@ class PipelineSystem(Writers):
 
     def _check_page(self, page: Page) -> None:
         """Whatever is sent is true at the clock of its version, under a stored epoch."""
-        found = self.store.load("main")
-        assert found is not None
-        assert epoch_of(page.version) <= found[0].epoch
+        epochs = [progress.epoch for progress in stored_shares(self.store, "main").values()]
+        assert epoch_of(page.version) <= max(epochs)
         assert clock_of(page.version) == self.database.snapshot().clock
         rows = self.table(page.document)
         for action in actions_of(page.body):

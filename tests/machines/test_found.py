@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.machines.support import Kept
-from tests.unit.pipelines import OPTIONS, World, drain
+from tests.unit.pipelines import OPTIONS, A, World, drain
+from txid_sync.errors import Unavailable
+from txid_sync.progress.memory import SaveFault
 
 
 def _columns(world: World) -> None:
@@ -50,6 +52,29 @@ def test_F12_another_history_is_not_overlooked_beside_a_smaller_change(
     world.now_seconds += 100
     drain(pipeline)
     world.assert_equal()
+
+
+@pytest.mark.parametrize("fault", [SaveFault.REFUSED, SaveFault.LOST])
+def test_a_start_whose_save_fails_is_made_again(fault: SaveFault) -> None:
+    """A document was taken out of the configuration while it was loaded, and the store failed as
+    that was noted: what was not compared to its end is compared again.
+
+    The pipeline went on with the load of a document that it did not know, and ended.
+    """
+    world = World(options=replace(OPTIONS, brake_off=True))
+    world.write("a", 1, 2, 3)
+    world.write("b", *range(9))
+    world.pipeline().start()
+    faults = [fault]
+    world.store._faults = lambda _: faults.pop() if faults else None
+    pipeline = world.pipeline(documents=(A,))
+    with pytest.raises(Unavailable):
+        pipeline.start()
+    assert not pipeline.started
+    pipeline.recover()
+    drain(pipeline)
+    assert set(pipeline.progress.documents) == {"a"}
+    assert world.index("a") == world.table("a")
 
 
 def test_failing_examples_are_kept(tmp_path: Path) -> None:

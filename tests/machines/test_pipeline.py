@@ -153,6 +153,20 @@ class PipelineMachine(RuleBasedStateMachine):
         self.drain()
 
 
+class WorkersMachine(PipelineMachine):
+    """The same with a number of workers that changes; a third one runs in the end only."""
+
+    @rule(workers=st.integers(1, 3))
+    def workers_change(self, workers: int) -> None:
+        """Who starts from now on is one of so many; those who run go on."""
+        self.system.workers = workers
+
+
+def test_A10_the_machine_of_workers(seed: int) -> None:
+    """Nor does any change of their number, whatever else happens."""
+    search(WorkersMachine, seed, examples=120, steps=30)
+
+
 def test_A17_F21_H08_the_pipeline_machine(seed: int) -> None:
     """No schedule of these rules leaves the sink unequal, or progress ahead of it."""
     search(PipelineMachine, seed, examples=120, steps=30)

@@ -8,6 +8,7 @@ from typing import Protocol
 from txid_sync.errors import Unavailable
 from txid_sync.model import Document, Limits, version_of
 from txid_sync.progress.memory import MemoryProgress
+from txid_sync.shares import stored_shares
 from txid_sync.sinks.memory import MemorySink
 from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import MemoryDatabase
@@ -64,15 +65,14 @@ class Verifying:
 
     def _plant(self, name: str, key: str, kind: str) -> None:
         index = self._system.sink.indices[name]
-        stored = self._system.store.load("main")
-        assert stored is not None
+        stored = stored_shares(self._system.store, "main").values()
         low = version_of(1, 1)
         if kind == "lose":
             index.documents.pop(key, None)
         elif kind == "alter" and key in index.documents:
             index.documents[key] = (index.documents[key][0], b'{"k":"altered"}')
         elif kind == "plant high":
-            high = version_of(stored[0].epoch + 2, 5)
+            high = version_of(max(progress.epoch for progress in stored) + 2, 5)
             index.documents[key] = (high, b'{"k":"planted"}')
         else:
             index.documents[key] = (low, b'{"k":"planted"}')

@@ -8,7 +8,8 @@ from dataclasses import replace
 from txid_sync.cursor import Cursor, Position
 from txid_sync.model import Limits, Page, Reading, StreamPage
 from txid_sync.snapshot import Snapshot
-from txid_sync.sources.memory import Entry, Look, MemorySource
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_look import Entry, Look
 
 
 class SnapshotAfterRows(MemorySource):

@@ -18,7 +18,8 @@ from txid_sync.progress.base import Fence, Progress
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.base import IndexState
 from txid_sync.sinks.memory import Fault, MemoryIndex, MemorySink
-from txid_sync.sources.memory import Look, MemorySource
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_look import Look
 from txid_sync.sweep import candidates
 
 Hook = Callable[[str], None]
@@ -227,11 +228,11 @@ class Chunks:
 
     def __next__(self) -> Sequence[str]:
         if self._running is None:
-            sink, document, below, share, check = self.arguments
+            sink, document, below, brake, check, share = self.arguments
             retold = _Retold(sink, self.told)
             self._running = candidates(
-                cast("MemorySink", retold), document, below, share,
-                lambda version: None if retold.behind else check(version),
+                cast("MemorySink", retold), document, below, brake,
+                lambda version: None if retold.behind else check(version), share,
             )  # fmt: skip
             for _ in range(self.taken):
                 next(self._running)

@@ -8,8 +8,17 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from tests.model.marker_mutants import (
+    marker_not_compared,
+    opened_after_sending,
+    sent_after_the_marker_not_compared,
+)
+from tests.model.skim_mutants import (
+    seen_beyond_a_rewind,
+    seen_in_every_window,
+    skim_without_its_keys,
+)
 from txid_sync import continuity
-from txid_sync.backlog import Backlog
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
 from txid_sync.errors import TakenOver
@@ -19,7 +28,8 @@ from txid_sync.model import Ack, Document, Limits, LoadPage, Page, StreamPage, v
 from txid_sync.pipeline import Pipeline
 from txid_sync.progress.base import DocumentProgress, Fence, Progress
 from txid_sync.progress.memory import MemoryProgress
-from txid_sync.sources.memory import Look, MemorySource
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_look import Look
 
 Patch = AbstractContextManager[Any]
 _keep_nothing: Callable[[Progress], Progress] = lambda progress: progress  # noqa: E731
@@ -186,7 +196,7 @@ def take_over_not_noticed() -> Patch:
         try:
             real(self, progress)
         except TakenOver:
-            stored = self._store.load(self._name)
+            stored = self._stored.load()
             assert stored is not None
             self._fence = stored[1]
             real(self, progress)
@@ -339,30 +349,13 @@ def prunes_to_the_end() -> Patch:
     """The oldest transaction of the cursor that is open does not count for pruning."""
     real = Keeper._prune
 
-    def prune(self: Keeper, uuids: Mapping[str, str], wanted: int | None) -> int:
+    def prune(
+        self: Keeper, uuids: Mapping[str, str], wanted: int | None, *shares: Any
+    ) -> int:
         known = wanted is not None and self._progress is not None
-        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted)
+        return real(self, uuids, self.progress.cursor.done.xmax if known else wanted, *shares)
 
     return _swap(Keeper, "_prune", prune)
-
-
-def skim_without_its_keys() -> Patch:
-    """What a skim has listed counts as read."""
-    return _swap(Backlog, "next", lambda _self, _keys: ())
-
-
-def seen_beyond_a_rewind() -> Patch:
-    """Keys whose pages were thrown away are left out."""
-
-    def rewound(self: Backlog) -> Backlog:
-        return replace(self.ended(), entries=2)
-
-    return _swap(Backlog, "rewound", rewound)
-
-
-def seen_in_every_window() -> Patch:
-    """A key that changes again in a later window is left out."""
-    return _swap(Backlog, "_is_of", lambda _self, _cursor: True)
 
 
 CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
@@ -395,4 +388,7 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (skim_without_its_keys, "skim"),
     (seen_beyond_a_rewind, "skim"),
     (seen_in_every_window, "skim"),
+    (marker_not_compared, "lossy switchover"),
+    (sent_after_the_marker_not_compared, "lossy switchover"),
+    (opened_after_sending, "lossy switchover"),
 )

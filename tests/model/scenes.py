@@ -101,6 +101,17 @@ SCENES: dict[str, Scene] = {
         (_ONE, _at_once("put", "3")), {"lossy promote": 1, "inner": 1, "die": 1},
         keys=("1", "2", "3"), inner=frozenset({"lossy promote"}),
     ),
+    # Switchover, with loss and without, beside a marker: what is lost is never believed there.
+    "switchover": Scene(
+        (_ONE,), {"promote": 1, "stop": 1, "die": 1}, marks=True
+    ),
+    "lossy switchover": Scene(
+        (_ONE, _TWO), {"lossy promote": 1, "stop": 1, "die": 1}, marks=True
+    ),
+    "lossy switchover, faults": Scene(
+        (_ONE, _TWO), {"lossy promote": 1, "fault": 1}, marks=True,
+        faults=(Fault.LOST,), save_faults=(SaveFault.LOST,),
+    ),
     "restored": Scene((_ONE, _at_once("put", "3")), {"restore": 1}, keys=("1", "2", "3")),
     # An operator's resync, dying and failing in the midst of it.
     "resync": Scene(

@@ -20,7 +20,7 @@ from tests.model.parts import Chunks
 from tests.model.surroundings import Action, Scene
 from tests.model.system import System
 from tests.model.world import Outcome, ViolationError
-from txid_sync import pipeline
+from txid_sync import keeper, pipeline
 
 RESTS = -1
 
@@ -97,7 +97,12 @@ def explore(scene: Scene, at_most: int = 10**6) -> Outcome:
     """Search a scene; sweeps are made such that they can be kept."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(pipeline, "candidates", Chunks))
+        stack.enter_context(mock.patch.object(keeper, "fresh_nonce", _fresh_nonce))
         return Search(scene).run(at_most)
+
+
+def _fresh_nonce() -> str:
+    return System.current.fresh_nonce()
 
 
 def _label(action: Action, oracle: Oracle) -> str:

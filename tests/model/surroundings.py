@@ -51,6 +51,7 @@ class Scene:
     save_faults: tuple[SaveFault, ...] = ()
     inner: frozenset[str] = frozenset()
     slow: bool = False  # time passes only now and then: progress is not saved at every step
+    marks: bool = False  # a pipeline that rests writes a marker
     prunes: bool = False  # the pipelines prune, whenever they have stored anything
     brake: float | None = None  # the share that the delete brake allows, if it is on
 

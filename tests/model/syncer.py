@@ -14,12 +14,12 @@ from txid_sync.progress.base import Counts, Progress
 
 NAME = "main"
 MOVABLE = {dict, list, set, deque, Counter}
-TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at")
+TIMES = ("_saved_at", "_checked_at", "_owned_at", "_pruned_at", "_marked_at")
 # What decides nothing: figures, and what is the same for the whole life of an object.
 FIGURES = {"resyncs"}
 FIXED = {
     "name", "_name", "_source", "_sink", "_store", "_documents", "_options", "_failpoint",
-    "_seconds", "_keeper", "_flights",
+    "_seconds", "_keeper", "_flights", "_share", "_stored",
 }  # fmt: skip
 IGNORED = FIXED | FIGURES | {"_sweep", "_fence", "_backlog"}  # these have a place of their own
 COUNTS = [f.name for f in fields(Counts)]
@@ -163,6 +163,7 @@ def progress_key(progress: Progress) -> tuple[object, ...]:
     """Progress without its counts, hashable."""
     return (
         progress.cursor, progress.epoch, progress.highest_version, progress.place,
+        progress.marker, progress.closed, progress.workers, progress.base,
         *sorted(progress.identity.items()), *sorted(progress.documents.items()),
     )  # fmt: skip
 

@@ -35,8 +35,11 @@ from txid_sync.progress.memory import MemoryProgress
 class System(Surroundings):
     """A database, a sink, a store, processes; its whole state can be kept and put back."""
 
+    current: System
+
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
+        System.current, self.nonces = self, 0
         self.shared = MemoryProgress()
         self.sink = ModelSink(self._point, self.fault, scene.holds)
         self.sink._prepared = [A.name]
@@ -68,7 +71,7 @@ class System(Surroundings):
             self.database.state, self.sink.freeze(), dict(self.shared._stored),
             self.shared._last[0], tuple(p and p.freeze() for p in self.processes),
             dict(self.left), self.status, self.now, self.facts, self.histories, self.wal,
-            self.wiped_at,
+            self.wiped_at, self.nonces,
         )  # fmt: skip
 
     def thaw(self, frozen: Frozen) -> None:
@@ -76,7 +79,7 @@ class System(Surroundings):
         (
             self.database.state, sink, stored, self.shared._last[0], processes,
             left, self.status, self.now, self.facts, self.histories, self.wal,
-            self.wiped_at,
+            self.wiped_at, self.nonces,
         ) = frozen  # fmt: skip
         self.sink.thaw(sink)
         self.shared._stored.clear()
@@ -151,6 +154,7 @@ class System(Surroundings):
         options = PipelineOptions(
             Limits(documents=self.scene.page), self.scene.in_flight, self.scene.skim,
             save_interval_seconds=1.0 if self.scene.slow else 0.0,
+            marker_interval_seconds=-1.0 if self.scene.marks else 0.0,
             prune_interval_seconds=-1.0 if self.scene.prunes else 0.0,
             catalog_interval_seconds=0.0, brake_off=brake is None, brake_share=brake or 0.0,
         )  # fmt: skip
@@ -215,6 +219,11 @@ class System(Surroundings):
                     self.sink.deliver(sent.page)
                 elif how == "comes later":
                     self.sink.late.append(sent.page)
+
+    def fresh_nonce(self) -> str:
+        """One that was in no history before."""
+        self.nonces += 1
+        return str(self.nonces)
 
     def _time_passes(self, _: int) -> None:
         self.now += 100.0

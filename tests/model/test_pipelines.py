@@ -15,7 +15,8 @@ from txid_sync.pipeline import Pipeline
 from txid_sync.progress.base import Progress
 
 KNOWN_FIELDS = {
-    "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place"
+    "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place",
+    "marker", "closed", "workers", "base",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from txid_sync.cursor import Cursor
 from txid_sync.model import StreamPage
 from txid_sync.sinks.bulk import actions_of
-from txid_sync.sources.memory import Connection
+from txid_sync.sources.memory_look import Connection
 from txid_sync.sources.memory_wal import State
 
 Place = tuple[str, str]

@@ -24,7 +24,8 @@ from txid_sync.sinks.elasticsearch_http import Answer
 from txid_sync.sinks.memory import Fault, MemoryIndex, MemorySink
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_session
-from txid_sync.sources.memory import Look, MemorySource
+from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.memory_look import Look
 from txid_sync.sweep import candidates
 
 QUICK = DaemonOptions(poll_interval_seconds=0.001, longest_delay_seconds=0.001)

@@ -11,6 +11,7 @@ from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.model import Document, Limits
 from txid_sync.pipeline import Pipeline, PipelineOptions
 from txid_sync.progress.memory import MemoryProgress
+from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.memory import MemorySink
 from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import MemoryDatabase
@@ -44,13 +45,16 @@ class World:
             session.delete(table, *[(str(k),) for k in keys])
 
     def pipeline(
-        self, failpoint: Failpoint = ignore, documents: Sequence[Document] = (A, B)
+        self,
+        failpoint: Failpoint = ignore,
+        documents: Sequence[Document] = (A, B),
+        share: Share = WHOLE,
     ) -> Pipeline:
         """A new pipeline on everything that is there, as a new process makes it."""
-        source = MemorySource(self.database, documents)
+        source = MemorySource(self.database, documents, share=share)
         return Pipeline(
             "main", source, self.sink, self.store, documents, self.options, failpoint,
-            lambda: self.now_seconds,
+            lambda: self.now_seconds, share,
         )  # fmt: skip
 
     def table(self, name: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ import pytest
 from txid_sync.cursor import Cursor, Position
 from txid_sync.errors import CursorFormatError
 from txid_sync.progress import base
-from txid_sync.progress.base import Counts, DocumentProgress, Progress
+from txid_sync.progress.base import Counts, DocumentProgress, Marker, Progress
 from txid_sync.snapshot import Snapshot
 
 PROGRESS = Progress(
@@ -25,6 +25,8 @@ PROGRESS = Progress(
     documents={"a": DocumentProgress("t", "16384", "f", "u", "d", True, ("1", "é"), 3, 4, True)},
     acknowledged=Counts(7, 3, 1),
 )
+# The fields that came with the third, the fourth and the fifth format.
+PLACE, MARKER, WORKERS = ("place",), ("marker", "closed"), ("workers", "base")
 
 
 def test_doctests() -> None:
@@ -58,7 +60,10 @@ def test_changing_one_document_leaves_the_rest() -> None:
         ("documents.a.load_version", True), ("documents.a.sweep_below", None),
         ("documents.a.extra", 1), ("extra", 1), ("acknowledged", None), ("acknowledged", {}),
         ("acknowledged.documents", -1), ("acknowledged.pages", True), ("acknowledged.extra", 1),
-        ("format", 1), ("format", 2), ("place", -1), ("place", "1"),
+        ("format", 1), ("format", 2), ("format", 3), ("format", 4), ("place", -1), ("place", "1"),
+        ("marker", 1), ("marker", {"nonce": "n"}), ("marker", {"nonce": "n", "version": "1"}),
+        ("marker", {"nonce": 1, "version": 1}), ("closed", 1), ("workers", 0), ("workers", 129),
+        ("workers", "2"), ("base", [1]), ("base", [1, "2"]), ("base", 5),
     ],
 )  # fmt: skip
 def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
@@ -76,7 +81,8 @@ def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:
 def test_progress_of_the_first_format_is_read() -> None:
     """Progress stored before counts were kept is followed, and counts begin at 0."""
     value = json.loads(PROGRESS.to_json())
-    del value["acknowledged"], value["place"]
+    for newer in ("acknowledged", *PLACE, *MARKER, *WORKERS):
+        del value[newer]
     found = Progress.from_json(json.dumps({**value, "format": 1}))
     assert found == replace(PROGRESS, acknowledged=Counts())
 
@@ -84,8 +90,36 @@ def test_progress_of_the_first_format_is_read() -> None:
 def test_progress_of_the_second_format_is_read() -> None:
     """Progress stored before places were kept is followed; it knows of no place."""
     value = json.loads(PROGRESS.to_json())
-    del value["place"]
+    for newer in (*PLACE, *MARKER, *WORKERS):
+        del value[newer]
     assert Progress.from_json(json.dumps({**value, "format": 2})) == replace(PROGRESS, place=0)
+
+
+def test_progress_of_the_third_format_is_read() -> None:
+    """Progress stored before there were markers is followed, and proves nothing."""
+    value = json.loads(replace(PROGRESS, marker=Marker("n", 7), closed=True).to_json())
+    for newer in (*MARKER, *WORKERS):
+        del value[newer]
+    found = Progress.from_json(json.dumps({**value, "format": 3}))
+    assert found == PROGRESS
+    assert (found.marker, found.closed) == (None, False)
+
+
+def test_progress_of_the_fourth_format_is_read() -> None:
+    """Progress stored before there were workers is that of a single one; its marker is kept."""
+    marked = replace(PROGRESS, marker=Marker("n", 7), closed=True)
+    value = json.loads(marked.to_json())
+    for newer in WORKERS:
+        del value[newer]
+    found = Progress.from_json(json.dumps({**value, "format": 4}))
+    assert found == marked
+    assert (found.workers, found.base) == (1, None)
+
+
+def test_the_base_of_a_worker_is_kept() -> None:
+    """How many share the keys, and from which base a worker began, are read back."""
+    shared = replace(PROGRESS, workers=3, base=(7, 1))
+    assert Progress.from_json(shared.to_json()) == shared
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "1", "{}", b"\xff"])

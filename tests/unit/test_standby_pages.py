@@ -17,7 +17,7 @@ from txid_sync.daemon import Daemon, DaemonOptions
 from txid_sync.errors import SourceBehind, SourceUnavailable
 from txid_sync.model import Ack, Limits, LoadPage, Page, Reading
 from txid_sync.pipeline import Pipeline
-from txid_sync.recovery import may_be_same_history, same_history
+from txid_sync.recovery import may_be_marked, may_be_same_history, same_history
 from txid_sync.sinks.memory import Fault, MemorySink
 from txid_sync.sources.memory import MemorySource
 
@@ -232,6 +232,12 @@ def test_only_a_timeline_that_is_not_shown_yet_may_still_tell() -> None:
     assert not may_be_same_history(IDENTITY, {**other, "timeline": "00000002"})
     assert not may_be_same_history(IDENTITY, {**other, "system_identifier": "2"})
     assert not may_be_same_history(PRIMARY, other)
+
+
+def test_a_marker_can_be_written_to_a_primary_only() -> None:
+    """Rule 9."""
+    assert may_be_marked(PRIMARY)
+    assert not may_be_marked(IDENTITY)
 
 
 def test_a_change_of_timeline_under_the_same_server_is_kept() -> None:

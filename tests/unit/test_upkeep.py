@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.pipelines import OPTIONS, A, B, World, drain
-from txid_sync import keeper
+from txid_sync import upkeep
 from txid_sync.cursor import Cursor
 from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
 from txid_sync.model import Limits
@@ -127,7 +127,7 @@ def test_a_reader_is_noted_before_its_cursor_begins() -> None:
     assert source.calls[:3] == [("a", None), ("b", None), "begin"]
 
 
-def test_the_slower_of_two_pipelines_is_waited_for() -> None:
+def test_B18_the_slower_of_two_pipelines_is_waited_for() -> None:
     """Two pipelines of one log: what one has not stored stays, and neither ever resyncs."""
     world = World()
     fast, slow = pruning(world), pruning(world, name="slow")
@@ -219,7 +219,7 @@ def test_a_full_batch_goes_on_at_the_next_step() -> None:
     source.batch_full = 4
     drain(pipeline)
     assert len(source.calls) >= 6
-    assert keeper.PRUNE_BATCH >= 1000
+    assert upkeep.PRUNE_BATCH >= 1000
 
 
 def test_a_missing_right_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from txid_sync.errors import ExitCode, UsageError
 from txid_sync.explain import Entry, Explanation, Found, explain
 from txid_sync.model import Document, clock_of, epoch_of
 from txid_sync.settings import Config
+from txid_sync.shares import stored_of
 from txid_sync.snapshot import Snapshot
 from txid_sync.wiring import Assembly, assemble
 
@@ -55,8 +56,7 @@ def _look(assembly: Assembly, document: Document, texts: tuple[str, ...]) -> Fou
     """Read everything, in the order of verify.py."""
     source, sink, name = assembly.source, assembly.sink, document.name
     id = ids.encode(source.key_of(name, texts))
-    stored = assembly.store.load(assembly.config.pipeline.name)
-    progress = stored[0] if stored else None
+    _, progress = stored_of(assembly.store, assembly.config.pipeline.name, id)
     letters = sink.letters(name, [id])
     uuid = sink.adopt([document]).get(name, "")
     held = sink.fetch(name, [id]) if uuid else {}

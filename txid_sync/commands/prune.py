@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 import click
 
@@ -10,9 +11,11 @@ from txid_sync import schema, ui
 from txid_sync.commands.options import configured, option, require_documents
 from txid_sync.database import connect
 from txid_sync.errors import SinkUnavailable
-from txid_sync.keeper import PRUNE_BATCH, reader_of
 from txid_sync.progress.base import Progress
 from txid_sync.settings import Config
+from txid_sync.share import Share
+from txid_sync.shares import stored_shares
+from txid_sync.upkeep import PRUNE_BATCH, reader_of
 from txid_sync.wiring import Assembly, assemble
 
 
@@ -32,44 +35,44 @@ def command(config: Config, forget: bool) -> None:
     require_documents(config)
     with assemble(config) as assembly:
         assembly.source.connect()
-        progress = _stored(assembly)
+        shares = _stored(assembly)
         if forget:
-            _forget(config, progress)
-            progress = None
+            _forget(config, shares)
+            shares = {}
         for document in config.documents:
-            deleted = _prune(assembly, document.name, progress)
+            deleted = _prune(assembly, document.name, shares)
             ui.data(f"{document.table}: {deleted} log rows deleted")
 
 
-def _stored(assembly: Assembly) -> Progress | None:
-    """The pipeline's progress, if it is there and of this source."""
+def _stored(assembly: Assembly) -> dict[Share, Progress]:
+    """The progress of every worker of the pipeline that is of this source."""
     try:
-        stored = assembly.store.load(assembly.config.pipeline.name)
+        shares = stored_shares(assembly.store, assembly.config.pipeline.name)
     except SinkUnavailable as error:
         ui.message(f"{error.message}: what this pipeline wants stays as it was noted before")
-        return None
-    if stored is None or dict(stored[0].identity) != dict(assembly.source.identity()):
-        return None
-    return stored[0]
+        return {}
+    identity = dict(assembly.source.identity())
+    return {share: found for share, found in shares.items() if dict(found.identity) == identity}
 
 
-def _prune(assembly: Assembly, document: str, progress: Progress | None) -> int:
-    reader, wanted = "", None
-    if progress is not None and document in progress.documents:
-        uuid = progress.documents[document].index_uuid
-        reader = reader_of(assembly.config.pipeline.name, uuid)
-        wanted = progress.cursor.done.lowest_open
+def _prune(assembly: Assembly, document: str, shares: Mapping[Share, Progress]) -> int:
+    name = assembly.config.pipeline.name
+    readers: list[tuple[str, int | None]] = [
+        (reader_of(share.entry(name), p.documents[document].index_uuid), p.cursor.done.lowest_open)
+        for share, p in shares.items() if document in p.documents
+    ]  # fmt: skip
     total = 0
-    while deleted := assembly.source.prune(document, reader, wanted, PRUNE_BATCH):
-        total += deleted
+    for reader, wanted in readers or [("", None)]:
+        while deleted := assembly.source.prune(document, reader, wanted, PRUNE_BATCH):
+            total += deleted
     return total
 
 
-def _forget(config: Config, progress: Progress | None) -> None:
-    entries = progress.documents.values() if progress is not None else ()
+def _forget(config: Config, shares: Mapping[Share, Progress]) -> None:
+    readers = [
+        reader_of(share.entry(config.pipeline.name), entry.index_uuid)
+        for share, progress in shares.items() for entry in progress.documents.values()
+    ]  # fmt: skip
     with contextlib.closing(connect(config.source.dsn)) as connection:
-        logs = sum(
-            schema.unregister(connection, reader_of(config.pipeline.name, entry.index_uuid))
-            for entry in entries
-        )
+        logs = sum(schema.unregister(connection, reader) for reader in readers)
     ui.message(f"pipeline {config.pipeline.name} wants nothing of {logs} logs any more")

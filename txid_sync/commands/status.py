@@ -6,7 +6,7 @@ import click
 
 from txid_sync import ui
 from txid_sync.commands.options import configured, option, require_documents
-from txid_sync.overview import DocumentState, Overview, look
+from txid_sync.overview import DocumentState, Overview, WorkerState, look
 from txid_sync.settings import Config
 from txid_sync.wiring import assemble
 
@@ -44,7 +44,18 @@ def _lines(overview: Overview) -> list[str]:
             f"{done.unsettled} not settled"
         )
     rows = [("document", "table", "phase"), *map(_row, overview.documents)]
-    return head + ui.columns(rows)
+    workers = [_WORKERS, *map(_worker, overview.workers)] if overview.workers else []
+    return head + ui.columns(rows) + (ui.columns(workers) if workers else [])
+
+
+_WORKERS = ("worker", "transactions behind", "epoch", "documents written", "phase", "cursor")
+
+
+def _worker(state: WorkerState) -> tuple[str, ...]:
+    return (
+        state.worker, str(state.lag_transactions), str(state.epoch),
+        str(state.acknowledged_documents), state.phases, state.cursor,
+    )  # fmt: skip
 
 
 def _row(state: DocumentState) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from txid_sync.commands.options import configured, option
 from txid_sync.database import connect
 from txid_sync.errors import UsageError
 from txid_sync.settings import Config
+from txid_sync.shares import remove
 from txid_sync.wiring import close_store, make_store
 
 
@@ -36,7 +37,7 @@ def command(config: Config, yes: bool) -> None:
     ui.message("the schema txid_sync and its triggers are removed")
     store = make_store(config.sink)
     try:
-        store.delete(config.pipeline.name)
+        remove(store, config.pipeline.name)
     finally:
         close_store(store)
     kept = ", ".join(document.index for document in config.documents)

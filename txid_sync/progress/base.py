@@ -20,8 +20,9 @@ from typing import Any
 from txid_sync.cursor import Cursor
 from txid_sync.errors import CursorFormatError
 from txid_sync.model import MAX_EPOCH
+from txid_sync.share import MAX_WORKERS
 
-FORMAT = 3
+FORMAT = 5
 
 Fence = tuple[int, int]
 
@@ -70,11 +71,23 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Marker:
+    """What was written into the source last, at rest, and the highest version counted then."""
+
+    nonce: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """All that a pipeline has to know to go on after a crash.
 
     `place` is how far the source had come in what was acknowledged, if it can go back by itself (a
-    standby; else 0).
+    standby; else 0).  `closed`: nothing was sent since the marker was written, nobody is at work.
+
+    `workers` says how many share the keys.  What is stored under the pipeline's own name tells how
+    many there are now; of several it is the base from which each of them began, and each keeps its
+    own progress under the name of its share, with the fence of that `base`.
     """
 
     cursor: Cursor
@@ -84,6 +97,10 @@ class Progress:
     documents: Mapping[str, DocumentProgress] = field(default_factory=dict)
     acknowledged: Counts = Counts()
     place: int = 0
+    marker: Marker | None = None
+    closed: bool = False
+    workers: int = 1
+    base: Fence | None = None
 
     def with_document(self, name: str, **changes: Any) -> Progress:
         """This progress with some fields of one document changed."""
@@ -105,6 +122,10 @@ class Progress:
             "documents": documents,
             "acknowledged": asdict(self.acknowledged),
             "place": self.place,
+            "marker": asdict(self.marker) if self.marker else None,
+            "closed": self.closed,
+            "workers": self.workers,
+            "base": self.base,
         }
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
@@ -124,7 +145,11 @@ class Progress:
         if value["format"] == 1 and "acknowledged" not in value:
             value = {**value, "format": 2, "acknowledged": asdict(Counts())}
         if value["format"] == 2 and "place" not in value:
-            value = {**value, "format": FORMAT, "place": 0}
+            value = {**value, "format": 3, "place": 0}
+        if value["format"] == 3 and "marker" not in value:
+            value = {**value, "format": 4, "marker": None, "closed": False}
+        if value["format"] == 4 and "workers" not in value:
+            value = {**value, "format": FORMAT, "workers": 1, "base": None}
         if set(value) != _NAMES or value["format"] != FORMAT:
             raise ValueError(f"fields {sorted(value)}, format {value.get('format')!r}")
         epoch, highest, place = value["epoch"], value["highest_version"], value["place"]
@@ -134,13 +159,18 @@ class Progress:
             raise ValueError(f"epoch {epoch!r}, highest version {highest!r}")
         identity = {str(k): str(v) for k, v in value["identity"].items()}
         documents = {name: _document(d) for name, d in value["documents"].items()}
-        counts = _counts(value["acknowledged"])
-        cursor = Cursor.from_dict(value["cursor"])
-        return cls(cursor, identity, epoch, highest, documents, counts, place)
+        counts, marker = _counts(value["acknowledged"]), _marker(value["marker"])
+        if type(value["closed"]) is not bool:
+            raise TypeError(f"closed is {value['closed']!r}")
+        return cls(
+            Cursor.from_dict(value["cursor"]), identity, epoch, highest, documents, counts, place,
+            marker, value["closed"], *_workers(value["workers"], value["base"]),
+        )  # fmt: skip
 
 
 _NAMES = {
-    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place"
+    "format", "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged",
+    "place", "marker", "closed", "workers", "base",
 }  # fmt: skip
 _TYPES = {
     "table": str,
@@ -160,6 +190,24 @@ def _counts(value: Any) -> Counts:
         if type(value[name]) is not int or value[name] < 0:
             raise ValueError(f"acknowledged {name}: {value[name]!r}")
     return Counts(**value)
+
+
+def _marker(value: Any) -> Marker | None:
+    if value is None:
+        return None
+    if type(value["nonce"]) is not str or type(value["version"]) is not int:
+        raise TypeError(f"marker is {value!r}")
+    return Marker(**value)
+
+
+def _workers(workers: Any, base: Any) -> tuple[int, Fence | None]:
+    if type(workers) is not int or not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"workers {workers!r}")
+    if base is None:
+        return workers, None
+    if not isinstance(base, list) or [type(number) for number in base] != [int, int]:
+        raise ValueError(f"base {base!r}")
+    return workers, (base[0], base[1])
 
 
 def _document(value: Any) -> DocumentProgress:

@@ -38,7 +38,7 @@ class ElasticsearchSink(Sink):
     def __init__(
         self,
         settings: ElasticsearchSettings,
-        in_flight: int = 4,
+        in_flight: int = 2,
         deadline_seconds: float = 60.0,
         dead_letter_index: str = "txid-sync-dead-letters",
     ) -> None:

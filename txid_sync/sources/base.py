@@ -4,6 +4,8 @@ Contract, kept by the conformance suite:
 
 * One page is read in one snapshot; its version is that snapshot's clock (in the given epoch).
 * A key without a row is a delete action, any other an index action with the row of that snapshot.
+* A source that was made for a `Share` gives the keys of that share in `poll` and `load`, and passes
+  over the others as if they were read; all else is of the whole table.
 * `poll` never assigns a transaction id; it changes nothing in the source.
 * `prune` never deletes a row of the change log that a cursor that begins now, or a reader's entry,
   still wants; when it has nothing to note and nothing to delete it changes nothing.
@@ -88,6 +90,13 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def forget(self, reader: str) -> None:
+        """Hold no log rows for this reader any more; nothing happens if nobody knows it.
+
+        Raises PreconditionError if that is not allowed, or not possible with this source.
+        """
+
+    @abstractmethod
     def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
         """The entries of a document's change log that `done` does not count, for these ids.
 
@@ -97,6 +106,18 @@ class Source(ABC):
     @abstractmethod
     def key_of(self, document: str, texts: Sequence[str]) -> tuple[str, ...]:
         """A key as the source itself writes it; raises UsageError if these texts are none."""
+
+    @abstractmethod
+    def mark(self, name: str, nonce: str) -> Mapping[str, str]:
+        """Write a marker of this name, in place of the last one, and give the identity of where it
+        was written; a history that holds it holds all that this identity has shown before.
+
+        Raises PreconditionError if that is not allowed, or not possible with this source.
+        """
+
+    @abstractmethod
+    def marker(self, name: str) -> tuple[Mapping[str, str], str]:
+        """The identity, and the marker of this name in that history (empty: none)."""
 
     @abstractmethod
     def close(self) -> None:

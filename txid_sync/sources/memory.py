@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from txid_sync import ids as document_ids
@@ -30,39 +30,16 @@ from txid_sync.model import (
     StreamPage,
     version_of,
 )
+from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
-from txid_sync.sources.base import Source
 from txid_sync.sources.memory_database import MemoryDatabase
+from txid_sync.sources.memory_look import Connection, Entry, Look
+from txid_sync.sources.memory_upkeep import MemoryUpkeep
 from txid_sync.sources.memory_wal import Key, Table
 from txid_sync.sources.refusals import check_forward, check_key, check_pruned
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A backend, and what the last poll on it saw if it found nothing: (snapshot, done)."""
-
-    pid: int
-    idle: tuple[str, Snapshot] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one statement sees besides rows: backend, snapshot, WAL insert position."""
-
-    pid: int
-    snapshot: Snapshot
-    inserted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key of the change log at its place; no key: the table was truncated."""
-
-    position: Position
-    key: Key | None
-
-
-class MemorySource(Source):
+class MemorySource(MemoryUpkeep):
     """Reads a MemoryDatabase; see sources/base.py for the contract."""
 
     def __init__(
@@ -70,8 +47,10 @@ class MemorySource(Source):
         database: MemoryDatabase,
         documents: Sequence[Document],
         now: Callable[[], float] = time.monotonic,
+        share: Share = WHOLE,
     ) -> None:
         self.database = database
+        self.share = share
         self.now = now
         ordered = sorted(documents, key=lambda document: document.name)
         self.documents = {document.name: document for document in ordered}
@@ -147,7 +126,7 @@ class MemorySource(Source):
             name = names[0]
             found = self._order(self._entries(name, cursor, until, look))
         entries = self._limit(name, found, limits, look)
-        page = self._build(name, _keys(entries), epoch, look)
+        page = self._build(name, self._keys(entries), epoch, look)
         full = self._full(entries, found, page)
         return self._moved(cursor.open(until), entries, names[1:], page, full)
 
@@ -174,7 +153,7 @@ class MemorySource(Source):
         page = self._build(names[0], (), epoch, look)
         full = len(found) > entries
         stream = self._moved(cursor, found[:entries], names[1:], page, full)
-        ids = [document_ids.encode(key) for key in _keys(found[:entries])]
+        ids = [document_ids.encode(key) for key in self._keys(found[:entries])]
         return replace(reading, page=stream), ids
 
     def page_keys(self, document: str, limits: Limits) -> int:  # noqa: ARG002
@@ -254,7 +233,7 @@ class MemorySource(Source):
         """The rows whose keys follow `after`, in the order of the key's texts."""
         look = self._look()
         rows = self.database.rows(self._table(document).name, look.snapshot)
-        keys = sorted(key for key in rows if after is None or key > after)
+        keys = sorted(k for k in rows if (after is None or k > after) and self._mine(k))
         chosen = keys[: limits.documents]
         page = self._build(document, chosen, epoch, look)
         while len(page.body) > limits.body_bytes and len(chosen) > 1:
@@ -271,13 +250,6 @@ class MemorySource(Source):
         foreign = [name for name, key in keys.items() if key is None]
         body = page.body + b"".join(_action("delete", name, page.version) for name in foreign)
         return replace(page, body=body, documents=page.documents + len(foreign))
-
-    def prune(
-        self, document: str, reader: str, wanted: int | None, batch: int  # noqa: ARG002
-    ) -> int:
-        """Note what a reader wants, delete all that nobody wants."""
-        self._look()
-        return self.database.upkeep(self.documents[document].table, reader, wanted)
 
     def log(self, document: str, ids: Sequence[str], done: Snapshot, limit: int) -> LogView:
         """What the log holds of these ids that is not done."""
@@ -302,6 +274,14 @@ class MemorySource(Source):
         return tuple(texts)
 
     # -- inside -----------------------------------------------------------------------------
+
+    def _mine(self, key: Key) -> bool:
+        """Whether a key is of this source's share."""
+        return self.share.holds(document_ids.encode(key))
+
+    def _keys(self, entries: Sequence[Entry]) -> list[Key]:
+        """Each key of this source's share once, in order."""
+        return sorted({e.key for e in entries if e.key is not None and self._mine(e.key)})
 
     def _table(self, name: str) -> Table:
         table = self.database.table(self.documents[name].table)
@@ -385,11 +365,6 @@ class MemorySource(Source):
             return row.replace("\n", " ")
         value = json.loads(row)
         return json.dumps({column: value[column] for column in columns}, separators=(",", ":"))
-
-
-def _keys(entries: Sequence[Entry]) -> list[Key]:
-    """Each key once, in order."""
-    return sorted({entry.key for entry in entries if entry.key is not None})
 
 
 def _action(operation: str, document_id: str, version: int) -> bytes:

@@ -65,12 +65,22 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """A reader's entry: the lowest txid whose rows in this table's log it may not have read."""
+    """A reader's entry: the lowest txid whose rows in this table's log it may not have read (0: it
+    reads no more)."""
 
     xid: int
     table: str
     reader: str
     txid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A marker, written by a transaction of its own."""
+
+    xid: int
+    name: str
+    nonce: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ class Recovered:
     next_txid: int
 
 
-Record = Write | Commit | Abort | Prepare | Prune | Wants | Recovered
+Record = Write | Commit | Abort | Prepare | Prune | Wants | Mark | Recovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +158,12 @@ def xids_of(record: Record) -> tuple[int, ...]:
         return record.xids
     if isinstance(record, Prepare):
         return record.transaction.xids
-    if isinstance(record, Prune | Wants):
+    if isinstance(record, Prune | Wants | Mark):
         return (record.xid,)
     return ()
 
 
 def wanted_of(wal: tuple[Record, ...], table: str) -> dict[str, int]:
     """From which txid on each reader wants the rows of a table's log."""
-    return {r.reader: r.txid for r in wal if isinstance(r, Wants) and r.table == table}
+    noted = {r.reader: r.txid for r in wal if isinstance(r, Wants) and r.table == table}
+    return {reader: txid for reader, txid in noted.items() if txid}

@@ -15,6 +15,7 @@ from typing import Any
 from txid_sync.cursor import Cursor, Position
 from txid_sync.model import Document, Limits, Page, Reading, Schema, StreamPage
 from txid_sync.pagesize import PageSize
+from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
 from txid_sync.sources.postgres_catalog import (
@@ -24,12 +25,16 @@ from txid_sync.sources.postgres_catalog import (
     resolve,
     schema_of,
 )
+from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_rows import SMALLER, PostgresRows
 from txid_sync.sources.postgres_server import Memory, Primary
-from txid_sync.sources.postgres_session import Session, search_path
+from txid_sync.sources.postgres_session import QUERIES, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
 from txid_sync.sources.postgres_standby import Standby
+from txid_sync.sources.postgres_upkeep import PostgresUpkeep
 from txid_sync.sources.refusals import check_forward, check_pruned
+
+POLL = postgres_sql.poll()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,12 @@ class _Idle:
     done: Snapshot
 
 
-class PostgresSource(PostgresRows):
+class PostgresSource(PostgresRows, PostgresUpkeep):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
-    def __init__(self, dsn: str, documents: Sequence[Document]) -> None:
+    def __init__(self, dsn: str, documents: Sequence[Document], share: Share = WHOLE) -> None:
         self._session = Session(dsn)
+        self._share = share
         self._memory = Memory()
         self._server = Primary(self._session, self._memory)
         # One order for ever, whatever that of the configuration: a window is read table by table.
@@ -54,7 +60,9 @@ class PostgresSource(PostgresRows):
         self._documents = {document.name: document for document in ordered}
         self._names = list(self._documents)
         self._statements: dict[str, Statements] = {}
+        self._probe = POLL
         self._sizes: dict[str, PageSize] = {}
+        self._described: tuple[str, dict[str, Schema]] | None = None
         self._idle: _Idle | None = None
         self._rest: tuple[int, Snapshot, tuple[str, ...]] | None = None
 
@@ -64,7 +72,7 @@ class PostgresSource(PostgresRows):
         """Connect, pin the session, find every table and its log; a no-op while connected."""
         if self._session.connected and self._statements:
             return
-        self._idle = self._rest = None
+        self._idle = self._rest = self._described = None
         self._statements = {}
         self._session.connect()
         kind = Standby if self._session.in_recovery else Primary
@@ -78,9 +86,10 @@ class PostgresSource(PostgresRows):
         schemas = [column.operator_schema for table in tables for column in table.key]
         self._session.run(search_path(schemas))
         self._statements = {
-            table.document.name: postgres_sql.compose(table, ordinal, kind.role)
+            table.document.name: postgres_sql.compose(table, ordinal, kind.role, self._share)
             for ordinal, table in enumerate(tables)
         }
+        self._probe = postgres_sql.probe(list(self._statements.values()), kind.role)
         for name in self._names:
             check_condition(self._session, self._statements[name])
             self._sizes.setdefault(name, PageSize())
@@ -99,11 +108,20 @@ class PostgresSource(PostgresRows):
         self._server.arrive()
 
     def describe(self) -> Mapping[str, Schema]:
-        """The schema of every document; raises PreconditionError if capture is not complete."""
+        """The schema of every document; raises PreconditionError if capture is not complete.
+
+        One statement tells whether anything has changed since the last time on this connection.
+        """
         self.connect()
-        for statements in self._statements.values():
-            check_triggers(self._session, statements.table)
-        return {n: schema_of(self._session, s) for n, s in self._statements.items()}
+        tables = [statements.table for statements in self._statements.values()]
+        parameters = {"relations": array([table.relation for table in tables])}
+        catalog = self._session.row(QUERIES["catalog"], parameters)["catalog"]
+        if self._described is None or self._described[0] != catalog:
+            for table in tables:
+                check_triggers(self._session, table)
+            found = {n: schema_of(self._session, s) for n, s in self._statements.items()}
+            self._described = catalog, found
+        return self._described[1]
 
     def begin(self) -> tuple[Cursor, int]:
         """A first cursor that has passed the gate."""
@@ -142,7 +160,7 @@ class PostgresSource(PostgresRows):
         idle = self._idle
         if idle is None or idle.generation != self._session.generation:
             return None
-        row = self._session.row(postgres_sql.poll())
+        row = self._session.row(POLL)
         if (row["pid"], row["snapshot"], cursor.done) != (idle.pid, idle.snapshot, idle.done):
             return None
         return self._reading(row, None)
@@ -162,8 +180,8 @@ class PostgresSource(PostgresRows):
             names = [n for n in known[2] if self._names.index(n) >= self._names.index(at.table)]
             return window.until, names, Reading({}, 0, None)
         row = self._session.row(
-            postgres_sql.probe(list(self._statements.values()), self._server.role),
-            {"xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
+            self._probe,
+            {"xip": array(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
         )
         snapshot = self._server.finished(row)
         if self._server.is_behind(cursor, row):
@@ -202,7 +220,7 @@ class PostgresSource(PostgresRows):
 
     def _parameters(self, cursor: Cursor, at: Position, epoch: int) -> dict[str, Any]:
         return {
-            "xip": list(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
+            "xip": array(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
             "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
             **self._server.parameters(epoch),
         }  # fmt: skip
@@ -240,10 +258,5 @@ class PostgresSource(PostgresRows):
         """As learnt from the pages before."""
         return self._sizes[document].within(limits)
 
-    # -- upkeep of the logs -------------------------------------------------------------------
-
-    def prune(self, document: str, reader: str, wanted: int | None, batch: int) -> int:
-        """Note what a reader wants, delete a batch of what nobody wants."""
-        self.connect()
-        table = self._statements[document].table.relation
-        return self._session.upkeep(table, reader, wanted, batch)
+    def _relation(self, document: str) -> str:
+        return self._statements[document].table.relation

@@ -30,6 +30,14 @@ _HINTS = {
     "55000": "did the role of the server (primary, standby) change?",
 }
 
+# A statement that was prepared on this connection is missing, or there before: another backend.
+_ANOTHER_BACKEND = ("26000", "42P05")
+POOLED = (
+    "the statements of one connection are answered by several backends of PostgreSQL:"
+    " a transaction pooler stands between"
+)
+POOLED_HINT = "connect to PostgreSQL itself, or to a pool in session mode"
+
 # libpq reports a failed connect without a SQLSTATE; these texts mean that trying again is no use.
 _REFUSED = re.compile(
     r"password authentication failed|no password supplied|no pg_hba\.conf entry"
@@ -53,6 +61,8 @@ def translate(error: psycopg2.Error, what: str) -> TxidSyncError:
         if _REFUSED.search(str(error)):
             return PreconditionError(f"{what}: {text}", "check the connection string and the role")
         return SourceUnavailable(f"{what}: {text}")
+    if code in _ANOTHER_BACKEND:
+        return PreconditionError(POOLED, POOLED_HINT)
     if code.startswith(_AWAY):
         return SourceUnavailable(f"{what}: {text}")
     return PreconditionError(f"{what}: {text} (SQLSTATE {code})", _HINTS.get(code, ""))

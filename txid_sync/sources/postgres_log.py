@@ -12,6 +12,7 @@ from txid_sync.model import LogEntry, LogView
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
 from txid_sync.sources.postgres_errors import is_poison, reason, translate
+from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_server import Primary
 from txid_sync.sources.postgres_session import Session
 from txid_sync.sources.postgres_sql import Statements
@@ -30,7 +31,9 @@ class PostgresLog(Source):
         self.connect()
         self._server.look()
         known = [id for id in ids if "\0" not in id]
-        parameters = {"xip": list(done.xip), "xmax": done.xmax, "ids": known, "limit": limit}
+        parameters = {
+            "xip": array(done.xip), "xmax": done.xmax, "ids": array(known), "limit": limit,
+        }  # fmt: skip
         row = self._session.row(self._statements[document].log, parameters)
         entries = [LogEntry(id, txid) for id, txid in json.loads(row["entries"] or "[]")]
         return LogView(

@@ -15,6 +15,7 @@ from txid_sync.model import MAX_ID_BYTES, DeadLetter, Limits, LoadPage, Page
 from txid_sync.pagesize import PageSize
 from txid_sync.sources.postgres_errors import is_poison, is_too_much, reason, translate
 from txid_sync.sources.postgres_log import PostgresLog
+from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_sql import Statements
 
 
@@ -70,9 +71,9 @@ class PostgresRows(PostgresLog):
         self, statements: Statements, keys: list[tuple[str, tuple[str, ...]]], epoch: int
     ) -> Page:
         columns = len(statements.table.key)
-        parameters = {**self._server.parameters(epoch), "ids": [id for id, _ in keys]}
+        parameters = {**self._server.parameters(epoch), "ids": array([id for id, _ in keys])}
         for n in range(columns):
-            parameters[f"k{n + 1}"] = [key[n] for _, key in keys]
+            parameters[f"k{n + 1}"] = array([key[n] for _, key in keys])
         try:
             row = self._session.raw_row(statements.lookup, parameters)
             return self._built(statements, row, epoch)

@@ -1,7 +1,7 @@
 """One connection to PostgreSQL: pinned settings, one statement at a time, and the flush gate.
 
-Every statement is sent alone in autocommit at READ COMMITTED, so that its snapshot is taken after
-its table locks; nothing is ever left open between two statements.
+Every statement is sent in autocommit at READ COMMITTED, so that its snapshot is taken after its
+table locks (see postgres_prepared.py); nothing is ever left open between two messages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import psycopg2
 from psycopg2 import extensions, sql
 
 from txid_sync.errors import PreconditionError, SourceUnavailable, TxidSyncError
-from txid_sync.sources.postgres_errors import translate
+from txid_sync.sources.postgres_errors import POOLED, POOLED_HINT, translate
+from txid_sync.sources.postgres_prepared import Prepared
 from txid_sync.sources.postgres_watchdog import Watchdog
 from txid_sync.sql import load
 
@@ -34,9 +35,9 @@ _BODY = extensions.new_type((_TEXT_OID,), "TXID_SYNC_TEXT", extensions.BYTES)
 
 _ACTIONS = ("body", "deletes")
 
-_NO_UPKEEP = "run 'txid-sync init --reader ROLE' as the owner of the schema txid_sync"
+_MAY_NOT_WRITE = "run 'txid-sync init --reader ROLE' as the owner of the schema txid_sync"
 
-Query = sql.Composable | str
+Query = sql.Composable | Prepared | str
 
 
 class Session:
@@ -46,6 +47,7 @@ class Session:
         self._dsn = dsn
         self._connection: extensions.connection | None = None
         self._watchdog: Watchdog | None = None
+        self._prepared: dict[str, str] = {}
         self.generation = 0
         self.version = 0
         self.in_recovery = False
@@ -62,6 +64,7 @@ class Session:
         try:
             connection = psycopg2.connect(self._dsn, **_connect_timeout(self._dsn))
             connection.autocommit = True
+            connection.set_client_encoding("UTF8")  # the driver must know, a statement tells it not
             self._watchdog = Watchdog(connection.fileno(), ANSWER_SECONDS)
             self._connection = connection
         except (psycopg2.Error, UnicodeError) as error:
@@ -88,6 +91,7 @@ class Session:
     def close(self) -> None:
         """End the connection; whatever waits for its gate is lost."""
         self.generation += 1
+        self._prepared = {}
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
@@ -115,19 +119,18 @@ class Session:
         assert len(rows) == 1, f"expected one row, got {len(rows)}"
         return rows[0]
 
-    def upkeep(self, relation: str, reader: str, wanted: int | None, batch: int) -> int:
-        """How many log rows were deleted, in a transaction of its own: all others only read."""
-        parameters = {"relation": relation, "reader": reader, "wanted": wanted, "batch": batch}
+    def writing_row(self, query: Query, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The one row of a statement that writes, in a transaction of its own."""
         self.run(QUERIES["begin_writing"])
         try:
-            deleted = int(self.row(QUERIES["upkeep"], parameters)["deleted"])
+            row = self.row(query, parameters)
             self.run("commit")
         except TxidSyncError as error:
             self._roll_back()
             if isinstance(error, PreconditionError):
-                raise PreconditionError(error.message, _NO_UPKEEP) from None
+                raise PreconditionError(error.message, _MAY_NOT_WRITE) from None
             raise
-        return deleted
+        return row
 
     def _roll_back(self) -> None:
         """End a transaction that failed, with the connection if need be."""
@@ -142,7 +145,7 @@ class Session:
         with self._cursor() as cursor:
             extensions.register_type(_BODY, cursor)
             with self._watching():
-                cursor.execute(query, parameters)
+                cursor.execute(self._text(cursor, query), parameters)
             values = cursor.fetchone()
             assert values is not None
             row = dict(zip((c.name for c in cursor.description or ()), values, strict=True))
@@ -154,11 +157,7 @@ class Session:
     def check_backend(self, pid: str) -> None:
         """Raise PreconditionError if another backend answered than the one that was pinned."""
         if pid != self.pid:
-            raise PreconditionError(
-                "the statements of one connection are answered by several backends of PostgreSQL:"
-                " a transaction pooler stands between",
-                "connect to PostgreSQL itself, or to a pool in session mode",
-            )
+            raise PreconditionError(POOLED, POOLED_HINT)
 
     def drop_if_broken(self) -> None:
         """Let go of a connection that the server has ended."""
@@ -175,12 +174,22 @@ class Session:
         assert self._watchdog is not None
         return self._watchdog.watching()
 
+    def _text(self, cursor: extensions.cursor, query: Query) -> str | sql.Composable:
+        """What is to be sent; a statement that is not yet prepared on this connection is."""
+        if not isinstance(query, Prepared):
+            return query
+        if query.name not in self._prepared:
+            prepare, call = query.texts(cursor)
+            cursor.execute(prepare)
+            self._prepared[query.name] = call
+        return self._prepared[query.name]
+
     def _execute(
         self, cursor: extensions.cursor, query: Query, parameters: Mapping[str, Any] | None
     ) -> None:
         try:
             with self._watching():
-                cursor.execute(query, parameters or {})
+                cursor.execute(self._text(cursor, query), parameters or {})
         except psycopg2.Error as error:
             self.drop_if_broken()
             raise translate(error, "query PostgreSQL") from None

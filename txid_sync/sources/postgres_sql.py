@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from txid_sync.model import Document
+from txid_sync.share import WHOLE, Share
+from txid_sync.sources.postgres_prepared import Prepared
 from txid_sync.sources.postgres_session import QUERIES
 
 SQL, Literal = sql.SQL, sql.Literal
@@ -52,9 +54,9 @@ class Statements:
     """All that is run for one document; see the blocks of the same names in queries.sql."""
 
     table: Table
-    page: sql.Composable
+    page: Prepared
     page_ids: sql.Composable
-    lookup: sql.Composable
+    lookup: Prepared
     cast_key: sql.Composable
     load: sql.Composable
     load_first: sql.Composable
@@ -66,9 +68,10 @@ class Statements:
     key_texts: sql.Composable
 
 
-def compose(table: Table, ordinal: int, role: str = "") -> Statements:
-    """Put the names of one table into the blocks; `role` is that of the server, see `identity`."""
-    blocks = _blocks(table, role)
+def compose(table: Table, ordinal: int, role: str = "", share: Share = WHOLE) -> Statements:
+    """Put the names of one table into the blocks; `role` is that of the server, see `identity`.
+    Stream and load give the keys of `share`."""
+    blocks = {**_blocks(table, role), **_shares(table.key, share)}
     own = {**blocks, **_plain(table.key, role)} if _is_plain(table.key) else blocks
     page_ids = _stream_keys("wanted", own) + _format("ids", own)
     page = _stream_keys("wanted", own) + _documents(table.document, own)
@@ -76,14 +79,15 @@ def compose(table: Table, ordinal: int, role: str = "") -> Statements:
     if _is_plain(table.key) and len(table.key) == 1 and not table.partitioned:
         page = _stream_keys("wanted_array", own) + _by_array("keys_of_page", own)
         lookup = _format("lookup_array", own) + _by_array("ids_of_lookup", own)
+    tables = own["table"], own["log"]
     after = {**own, "after": blocks["key_after"]}
     first = {**own, "after": SQL("true")}
     cast_key = _format("cast_key", {**blocks, "key_parameters": blocks["key_scalars"]})
     return Statements(
         table=table,
-        page=page,
+        page=Prepared(f"txid_sync_page_{ordinal}", page, tables),
         page_ids=page_ids,
-        lookup=lookup,
+        lookup=Prepared(f"txid_sync_lookup_{ordinal}", lookup, tables),
         cast_key=cast_key,
         load=_format("load", after),
         load_first=_format("load", first),
@@ -117,6 +121,20 @@ def _plain(key: Sequence[KeyColumn], role: str) -> dict[str, sql.Composable]:
     }
 
 
+def _shares(key: Sequence[KeyColumn], share: Share) -> dict[str, sql.Composable]:
+    """Blocks that cut the keys of a log, and the rows of a table, down to a share."""
+    log_id = _id([name(f"k{n}") for n in range(1, len(key) + 1)], key)
+    row_id = _id([SQL("t.{}").format(name(column.name)) for column in key], key)
+    if share.whole:
+        return {"key_share": SQL("true"), "row_share": SQL("true")}
+    numbers = {"of": Literal(share.of), "rest": Literal(share.number - 1)}
+    utf8 = SQL("{}") if _is_plain(key) else SQL("convert_to({}, 'UTF8')")  # plain is ASCII
+    return {
+        "key_share": _format("share", {"bytes": utf8.format(log_id), **numbers}),
+        "row_share": _format("share", {"bytes": utf8.format(row_id), **numbers}),
+    }
+
+
 def _entries(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
     """Blocks for the entries of a log: the id of a key, its columns unnested, and as texts."""
     log_keys = [name(f"k{n}") for n in range(1, len(key) + 1)]
@@ -142,16 +160,17 @@ def _now(quote: sql.Composable, role: str) -> sql.Composable:
     return SQL(QUERIES["now"]).format(quote=quote, version=version, lsn=lsn)
 
 
-def probe(statements: Sequence[Statements], role: str = "") -> sql.Composable:
+def probe(statements: Sequence[Statements], role: str = "") -> Prepared:
     """One statement over all logs: which of them have rows in the window."""
     logs = SQL(", ").join([s.probe for s in statements])
     ids = Literal([s.table.tracked_id for s in statements])
-    return SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
+    query = SQL(QUERIES["probe"]).format(logs=logs, tracked_ids=ids, identity=identity(role))
+    return Prepared("txid_sync_probe", query)
 
 
-def poll() -> sql.Composable:
+def poll() -> Prepared:
     """The snapshot's text and the identity."""
-    return SQL(QUERIES["poll"]).format(identity=identity())
+    return Prepared("txid_sync_poll", SQL(QUERIES["poll"]).format(identity=identity()))
 
 
 def percent(text: str) -> str:

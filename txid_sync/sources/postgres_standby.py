@@ -18,6 +18,7 @@ from txid_sync.model import version_of
 from txid_sync.recovery import may_be_same_history, same_history
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
+from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_server import Memory, Primary
 from txid_sync.sources.postgres_session import QUERIES, Session
 from txid_sync.sources.postgres_sql import Table
@@ -69,7 +70,7 @@ class Standby(Primary):
         while True:
             question = recovery.question(self._ended, ASKED_AT_ONCE)
             parameters = {
-                "open": list(question.open), "start": question.start, "limit": question.limit,
+                "open": array(question.open), "start": question.start, "limit": question.limit,
             }  # fmt: skip
             row = self._session.row(QUERIES["running"], parameters)
             if not row["in_recovery"]:

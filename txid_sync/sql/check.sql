@@ -16,7 +16,9 @@ select n.oid is not null as installed,
        coalesce(has_schema_privilege(n.oid, 'usage'), false) as usable,
        coalesce(has_table_privilege(c.oid, 'select'), false) as readable,
        coalesce((select bool_and(has_function_privilege(p.oid, 'execute')) from pg_proc p
-                  where p.pronamespace = n.oid and p.proname = 'upkeep'), false) as may_prune
+                  where p.pronamespace = n.oid and p.proname = 'upkeep'), false) as may_prune,
+       coalesce((select bool_and(has_function_privilege(p.oid, 'execute')) from pg_proc p
+                  where p.pronamespace = n.oid and p.proname = 'mark'), false) as may_mark
   from (select 1) one
   left join pg_namespace n on n.nspname = 'txid_sync'
   left join pg_class c on c.relnamespace = n.oid and c.relname = 'tracked'

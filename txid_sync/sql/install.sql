@@ -69,6 +69,16 @@ create table if not exists txid_sync.readers (
   primary key (tracked, reader, role)
 );
 
+-- What a pipeline has written last when it had come to rest: a history that holds it holds all that
+-- was written before it.
+create table if not exists txid_sync.marker (
+  name      text not null check (octet_length(name) between 1 and 300),
+  role      name not null,
+  nonce     text not null check (octet_length(nonce) between 1 and 100),
+  marked_at timestamptz not null default now(),
+  primary key (name, role)
+);
+
 -- The capture functions run with the rights of a role that can do nothing but add to the logs, if
 -- the installer may make one; else with the installer's own.
 do $install$
@@ -228,28 +238,39 @@ $$;
 
 -- The capture function of one table --------------------------------------------------------------
 
--- Its source: static SQL, so that its plans are kept; every name is qualified or a column of ours.
--- Up to 1,000 keys make one log row.  More are cut into chunks by sorting, which spills to disk: an
--- aggregate with an order is never hashed, so that no more than one chunk is held in memory.
+-- Its source: static SQL, so that its plans are kept.  It runs under the search path of whoever
+-- writes, because setting one costs a third of the whole: so every function and operator is
+-- qualified, no type is named, and only keywords, columns, and the transition table, which hides
+-- any other relation of its name, stand alone.  No `between`, `in`, `case x when`, `distinct`: they
+-- hold an operator without a name.  A trigger with an argument is that on key changes.
+-- Up to 1,000 keys make one log row; arrays made by subqueries cost less than an aggregate, `offset`
+-- keeps them from being made twice.  More keys are cut into chunks by sorting, which spills to disk:
+-- an aggregate with an order is never hashed, so that no more than one chunk is held in memory.
 create or replace function txid_sync.capture_source(log name, key name[], capture text)
 returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
   select format(case capture when 'statement' then $source$
 #variable_conflict use_column
 begin
-  if tg_level = 'ROW' then
+  if tg_nargs operator(pg_catalog.>) 0 then
     insert into txid_sync.%1$I (txid, seq, items, %2$s)
     values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %3$s);
-  elsif tg_op = 'TRUNCATE' then
+  elsif tg_op operator(pg_catalog.=) 'TRUNCATE' then
     insert into txid_sync.%1$I (txid, seq, items)
     values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 0);
   else
     insert into txid_sync.%1$I (txid, seq, items, %2$s)
-    select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), count(*), %5$s
-      from (select %6$s from txid_sync_changed c limit 1001) c having count(*) between 1 and 1000;
+    select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
+           pg_catalog.cardinality(c.k1), %5$s
+      from (select %8$s offset 0) c
+     where pg_catalog.cardinality(c.k1) operator(pg_catalog.>) 0
+       and pg_catalog.cardinality(c.k1) operator(pg_catalog.<=) 1000;
     if not found then
       insert into txid_sync.%1$I (txid, seq, items, %2$s)
-      select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), count(*), %7$s
-        from (select %6$s, (row_number() over () - 1) / 1000 as chunk from txid_sync_changed c) c
+      select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
+             pg_catalog.count(*), %7$s
+        from (select %6$s, (pg_catalog.row_number() over () operator(pg_catalog.-) 1)
+                           operator(pg_catalog./) 1000 as chunk
+                from txid_sync_changed c) c
        group by chunk;
     end if;
   end if;
@@ -258,12 +279,12 @@ end
 $source$ else $source$
 #variable_conflict use_column
 begin
-  if tg_op = 'TRUNCATE' then
-    insert into txid_sync.%1$I (txid, seq, items)
-    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 0);
-  elsif tg_op = 'DELETE' or tg_argv[0] = 'old' then
+  if tg_op operator(pg_catalog.=) 'DELETE' or tg_nargs operator(pg_catalog.>) 0 then
     insert into txid_sync.%1$I (txid, seq, items, %2$s)
     values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %3$s);
+  elsif tg_op operator(pg_catalog.=) 'TRUNCATE' then
+    insert into txid_sync.%1$I (txid, seq, items)
+    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 0);
   else
     insert into txid_sync.%1$I (txid, seq, items, %2$s)
     values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %4$s);
@@ -274,9 +295,11 @@ $source$ end, log,
     string_agg('k' || n, ', ' order by n),
     string_agg(format('array[old.%I]', name), ', ' order by n),
     string_agg(format('array[new.%I]', name), ', ' order by n),
-    string_agg(format('array_agg(c.k%s)', n), ', ' order by n),
+    string_agg('c.k' || n, ', ' order by n),
     string_agg(format('c.%I as k%s', name, n), ', ' order by n),
-    string_agg(format('array_agg(c.k%s order by chunk)', n), ', ' order by n))
+    string_agg(format('pg_catalog.array_agg(c.k%s order by chunk)', n), ', ' order by n),
+    string_agg(format('array(select c.%I from txid_sync_changed c limit 1001) as k%s', name, n),
+               ', ' order by n))
     from unnest(key) with ordinality as k(name, n)
 $$;
 
@@ -288,12 +311,20 @@ declare
   source text := txid_sync.capture_source(entry.log, entry.key, entry.capture);
   called text := format('txid_sync.capture_%s()', entry.id);
   table_owner regrole := (select relowner from pg_class where oid = entry.relation);
+  compressed text := (
+    select string_agg(format('alter %I set storage external', a.attname), ', ')
+      from pg_attribute a
+     where a.attrelid = to_regclass(format('txid_sync.%I', entry.log))
+       and a.attname ~ '^k[0-9]+$' and not a.attisdropped and a.attstorage <> 'e');
   reader regrole;
 begin
+  if compressed is not null then  -- it would take longer than all the rest of the capture
+    execute format('alter table txid_sync.%I %s', entry.log, compressed);
+  end if;
   if not exists (select from pg_proc p where p.oid = to_regprocedure(called)
                     and p.prosrc = source and p.proowner = capture_role::regrole) then
     execute format('create or replace function %s returns trigger language plpgsql '
-                   'security definer set search_path = pg_catalog, pg_temp as %L', called, source);
+                   'security definer as %L', called, source);
     execute format('revoke all on function %s from public', called);
     if capture_role <> current_user then
       execute format('grant insert on txid_sync.%I to %I', entry.log, capture_role);
@@ -317,7 +348,8 @@ begin
 end
 $$;
 
--- The triggers of one table: names, where, and how to make them.
+-- The triggers of one table: names, where, and how to make them.  Where equal keys look alike, plain
+-- comparison tells whether one has changed: comparing records takes longer, and every UPDATE pays.
 create or replace function txid_sync.wanted_triggers(entry txid_sync.tracked)
 returns table (relation regclass, name name, definition text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -325,9 +357,19 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
          format('create trigger %I after %s execute function txid_sync.capture_%s(%s)',
                 w.name, format(w.events, w.relation, k.changed), entry.id, w.argument)
     from (select string_agg(format('old.%I', k), ', ') as old,
-                 string_agg(format('new.%I', k), ', ') as new from unnest(entry.key) k) c
+                 string_agg(format('new.%I', k), ', ') as new,
+                 string_agg(format('old.%1$I is distinct from new.%1$I', k), ' or ') as differ,
+                 bool_and(a.atttypid = any ('{int2,int4,int8,oid,uuid,date}'::regtype[])
+                          or a.atttypid in ('text'::regtype, 'varchar'::regtype)
+                             and l.collisdeterministic) as alike
+            from unnest(entry.key) k
+            join pg_attribute a on a.attrelid = entry.relation and a.attname = k
+            left join pg_collation l on l.oid = a.attcollation) c
    cross join lateral (
-     select format('(pg_catalog.record_image_ne(row(%s), row(%s)))', c.old, c.new) as changed) k
+     select case when c.alike
+                 then format('(%s)', c.differ)
+                 else format('(pg_catalog.record_image_ne(row(%s), row(%s)))', c.old, c.new)
+            end as changed) k
    cross join lateral (
      select entry.relation, format('txid_sync_%s_%s', entry.id, v.suffix)::name as name,
             v.events, v.argument

@@ -4,7 +4,8 @@
 
 -- pin --
 -- All that changes what a row looks like as text, or how a statement runs.  Nested loops only: a
--- page looks up a bounded number of keys by index, whatever the statistics say.
+-- page looks up a bounded number of keys by index, whatever the statistics say; so a statement that
+-- is prepared needs one plan.
 set default_transaction_isolation = 'read committed';
 set default_transaction_read_only = on;
 set synchronous_commit = local;
@@ -25,6 +26,7 @@ set enable_seqscan = off;
 set enable_bitmapscan = off;
 set enable_hashjoin = off;
 set enable_mergejoin = off;
+set plan_cache_mode = force_generic_plan;
 
 -- server --
 -- Asked first, and alone: the functions of the other statements fail in recovery.
@@ -98,6 +100,22 @@ begin read write
 -- upkeep --
 select txid_sync.upkeep(%(relation)s::oid::regclass, nullif(%(reader)s, ''), %(wanted)s::bigint,
                         %(batch)s) as deleted
+
+-- mark --
+-- Which server it was written to is told by the same statement.
+select identity.*
+  from (select txid_sync.mark(%(name)s, %(nonce)s)) marked
+ cross join ({identity}) identity
+
+-- marker --
+-- What this role has marked last under a name, and which server says so; null if nothing.
+select m.nonce, identity.*
+  from ({identity}) identity
+  left join txid_sync.marker m on m.name = %(name)s and m.role = current_user
+
+
+-- forget --
+select txid_sync.unregister(%(reader)s) as logs
 
 -- flushed --
 select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn as flushed
@@ -205,19 +223,26 @@ place as (
     from chosen
 )
 
+-- share --
+-- Whether an id (its bytes in UTF-8) belongs to a worker's share; the same as share.py.
+mod(('x' || left(md5({bytes}), 8))::bit(32)::bigint, {of}) = {rest}
+
 -- wanted --
--- Each key of the page once.
+-- Each key of the page once, of those that belong to the share.
 wanted as materialized (
   select distinct on ({distinct}) *
     from (select {wanted_columns}
-            from (select {entry_keys} from chosen r where items > 0) e) k
+            from (select {entry_keys} from chosen r where items > 0) e
+           where {key_share}) k
    order by {distinct}
 )
 
 -- wanted_array --
--- The keys of the page in one array, for a single index scan; it may hold a key several times.
+-- The same keys in one array, for a single index scan; it may hold a key several times.
 wanted as materialized (
-  select array_agg(k1) as keys from (select {entry_keys} from chosen r where items > 0) e
+  select array_agg(k1) as keys
+    from (select {entry_keys} from chosen r where items > 0) e
+   where {key_share}
 )
 
 -- entry_key --
@@ -323,8 +348,8 @@ select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as
           count(*) filter (where {id_fits}) as documents,
           array_agg(id) filter (where not {id_fits}) as long_ids
      from (select {row_id} as id, {row_json} as json, {row_keys}
-             from (select * from {table} t where ({condition}) and {after} order by {order}
-                    limit %(limit)s) t {row_source}) row) body
+             from (select * from {table} t where ({condition}) and {after} and {row_share}
+                    order by {order} limit %(limit)s) t {row_source}) row) body
 
 -- last_key --
 -- Rows are aggregated in the order in which they come.
@@ -332,7 +357,7 @@ select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as
 
 -- load_key --
 -- The next key alone, for a row that cannot be built.
-select {key_texts} as key from {table} t where {after} order by {order} limit 1
+select {key_texts} as key from {table} t where {after} and {row_share} order by {order} limit 1
 
 -- cast_key --
 -- Whether these texts are a key of the table at all.
@@ -419,6 +444,37 @@ select count(*) as triggers,
  where g.tgrelid in (select relid from pg_partition_tree(%(relation)s::oid::regclass)
                       union select %(relation)s::oid)
    and g.tgname like 'txid\_sync%%'
+
+-- catalog --
+-- Whether anything has changed of what is asked of each table one by one: all that the fingerprints
+-- hold, keys, heirs, and how the tables are tracked.  One statement for all tables.
+with members as (
+  select c.oid, concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind, c.relrowsecurity,
+                                  c.relforcerowsecurity) as text
+    from pg_class c
+   where c.oid in (select unnest(%(relations)s::oid[])
+                   union
+                   select p.relid
+                     from unnest(%(relations)s::oid[]) r cross join pg_partition_tree(r) p)
+)
+select md5(concat_ws('|',
+  (select string_agg(m.text, ',' order by m.oid) from members m),
+  (select string_agg(concat_ws(' ', n.oid, n.xmin), ',' order by n.oid) from pg_namespace n),
+  (select string_agg(concat_ws(' ', a.attrelid, a.attnum, a.xmin), ',' order by a.attrelid, a.attnum)
+     from pg_attribute a where a.attnum > 0 and a.attrelid in (select oid from members)),
+  (select string_agg(concat_ws(' ', g.oid, g.xmin), ',' order by g.oid)
+     from pg_trigger g where g.tgrelid in (select oid from members)),
+  (select string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.xmin), ',' order by i.indexrelid)
+     from pg_index i where i.indrelid in (select oid from members)),
+  (select string_agg(concat_ws(' ', i.inhparent, i.inhrelid, i.xmin), ',' order by i.inhrelid)
+     from pg_inherits i where i.inhparent in (select oid from members)),
+  (select string_agg(concat_ws(' ', t.oid, t.xmin), ',' order by t.oid)
+     from pg_type t where t.oid >= 16384 and t.typtype in ('e', 'd', 'r', 'm', 'c')),
+  (select string_agg(concat_ws(' ', e.oid, e.enumlabel), ',' order by e.oid) from pg_enum e),
+  (select string_agg(concat_ws(' ', a.attrelid, a.attnum, a.xmin), ',' order by a.attrelid, a.attnum)
+     from pg_class c join pg_attribute a on a.attrelid = c.oid where c.relkind = 'c'),
+  (select string_agg(concat_ws(' ', t.id, t.relation::oid, t.log, t.key, t.capture), ',' order by t.id)
+     from txid_sync.tracked t))) as catalog
 
 -- fingerprint --
 -- What the change log does not show: the table itself, its columns, our triggers, row-level

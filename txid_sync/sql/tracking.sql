@@ -257,10 +257,11 @@ declare
   log name;
 begin
   execute format('grant usage on schema txid_sync to %I', role);
-  execute format('grant select on txid_sync.tracked, txid_sync.installed, txid_sync.readers to %I',
-                 role);
+  execute format('grant select on txid_sync.tracked, txid_sync.installed, txid_sync.readers, '
+                 'txid_sync.marker to %I', role);
   execute format('grant execute on function txid_sync.upkeep(regclass, text, bigint, integer), '
-                 'txid_sync.unregister(text), txid_sync.rebind(regclass) to %I', role);
+                 'txid_sync.unregister(text), txid_sync.mark(text, text), '
+                 'txid_sync.rebind(regclass) to %I', role);
   for log in select t.log from txid_sync.tracked t loop
     execute format('grant select on txid_sync.%I to %I', log, role);
   end loop;

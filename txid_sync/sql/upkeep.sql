@@ -139,6 +139,14 @@ returns bigint language sql security definer set search_path = pg_catalog, pg_te
   select count(*) from gone
 $$;
 
+-- Write the caller's marker of this name.
+create or replace function txid_sync.mark(name text, nonce text)
+returns void language sql security definer set search_path = pg_catalog, pg_temp as $$
+  insert into txid_sync.marker as m (name, role, nonce)
+  values (mark.name, txid_sync.caller(), mark.nonce)
+      on conflict on constraint marker_pkey do update set nonce = excluded.nonce, marked_at = now()
+$$;
+
 revoke all on all functions in schema txid_sync from public;
 
 -- Those who could read before can do upkeep too; what anybody wants is no longer theirs to delete.

@@ -1,0 +1,87 @@
+"""What processes use: seconds of processor over all of their threads and children, and memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from txid_sync.dev.processes import children, stat_fields
+
+TICKS = os.sysconf("SC_CLK_TCK")
+# Places in /proc/PID/stat, counted from the state.
+UTIME, STIME, CUTIME, CSTIME = 11, 12, 13, 14
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of one process, with all of its threads."""
+    fields = stat_fields(pid)
+    return (int(fields[UTIME]) + int(fields[STIME])) / TICKS if fields else 0.0
+
+
+def family_seconds(pid: int) -> float:
+    """Of a process, its living children, and those that have ended."""
+    while True:
+        ended = _ended_seconds(pid)
+        living = sum(map(cpu_seconds, children(pid)))
+        if _ended_seconds(pid) == ended:  # else one may have been missed on its way out
+            return cpu_seconds(pid) + living + ended
+
+
+def _ended_seconds(pid: int) -> float:
+    fields = stat_fields(pid)
+    return (int(fields[CUTIME]) + int(fields[CSTIME])) / TICKS if fields else 0.0
+
+
+def own_seconds() -> float:
+    """Of this process and those of its children that have ended."""
+    used = os.times()
+    return time.process_time() + used.children_user + used.children_system
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most memory that a living process has held so far; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return found[0] / 1024 if found else 0.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one piece of work took; `cpu` by the name of the meter."""
+
+    seconds: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """Seconds of processor over all meters."""
+        return sum(self.cpu.values())
+
+
+@contextmanager
+def measured(
+    meters: Mapping[str, Callable[[], float]], settle: Callable[[], Any] = lambda: None
+) -> Iterator[Usage]:
+    """Time of a block; the processors' time counts what `settle` still waits for."""
+    usage = Usage()
+    before = {name: meter() for name, meter in meters.items()}
+    begun = time.perf_counter()
+    yield usage
+    usage.seconds = time.perf_counter() - begun
+    settle()
+    usage.cpu = {name: meter() - before[name] for name, meter in meters.items()}
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    with measured({}) as usage:
+        work()
+    return usage.seconds

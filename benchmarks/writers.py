@@ -1,0 +1,95 @@
+"""What capture costs the writers: the same table tracked and untracked, in turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.clients import SINGLE, THOUSAND, Load, throughput
+from benchmarks.report import Figure
+from benchmarks.usage import measured
+from benchmarks.world import Database, World
+
+TABLES = ("untracked", "tracked")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured."""
+
+    rows: int
+    seconds: float
+    rounds: int
+    clients: tuple[int, ...]
+    batch_clients: tuple[int, ...]
+
+
+FORMS = {
+    "full": Sizes(200_000, 6, 7, (1, 8, 16), (1, 8)),
+    "short": Sizes(100_000, 2, 3, (1, 8, 16), (1,)),
+    "tiny": Sizes(2_000, 1, 1, (2,), ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Of writers of one table: transactions a second, and PostgreSQL's work for one."""
+
+    rate: float
+    microseconds: float
+
+
+def run(world: World, sizes: Sizes) -> list[Figure]:
+    """Single rows and a thousand at a time; with fsync, and without, where the processor limits."""
+    figures = []
+    with world.database("writers") as database:
+        for table in TABLES:
+            database.lean(table, sizes.rows, track=table == "tracked")
+        for fsync in (True, False):
+            world.configure(fsync=fsync)
+            bounds = (0.85, 0.97) if fsync else (0.70, 0.88)
+            cells = [("single rows", SINGLE, clients) for clients in sizes.clients]
+            cells += [("1,000 rows", THOUSAND, clients) for clients in sizes.batch_clients]
+            for kind, script, clients in cells:
+                what = f"{kind}, {clients} clients, {'fsync' if fsync else 'no fsync'}"
+                rounds = [_round(world, database, sizes, script, clients, n)
+                          for n in range(sizes.rounds)]  # fmt: skip
+                figures += _figures(what, rounds, bounds)
+        world.configure(fsync=None)
+        _check_log(database)
+    return figures
+
+
+def _figures(
+    what: str, rounds: list[dict[str, Pace]], bounds: tuple[float, float]
+) -> list[Figure]:
+    pairs = [(paces["tracked"], paces["untracked"]) for paces in rounds]
+    return [
+        Figure(f"{what}, to untracked", [t.rate / u.rate for t, u in pairs], "x", *bounds),
+        Figure(f"{what}, untracked", [u.rate for _, u in pairs], "transactions/s"),
+        Figure(f"{what}, untracked: PostgreSQL", [u.microseconds for _, u in pairs],
+               "us/transaction"),
+        Figure(f"{what}, tracked: PostgreSQL", [t.microseconds for t, _ in pairs],
+               "us/transaction"),
+    ]  # fmt: skip
+
+
+def _round(
+    world: World, database: Database, sizes: Sizes, script: str, clients: int, n: int
+) -> dict[str, Pace]:
+    """Both tables; who is first changes."""
+    found = {}
+    for table in TABLES if n % 2 else TABLES[::-1]:
+        database.run("vacuum {}", table=table)
+        load = Load(script.format(table=table, rows=sizes.rows), clients)
+        with measured(world.meters) as usage:
+            rate = throughput(database.dsn, load, sizes.seconds)
+        changes = max(1.0, rate * sizes.seconds)
+        found[table] = Pace(rate, usage.cpu["postgres"] / changes * 1e6)
+    return found
+
+
+def _check_log(database: Database) -> None:
+    """Capture must have seen what was written."""
+    log = database.value("select log from txid_sync.tracked")
+    statement = f'select count(*) from txid_sync."{log}"'
+    assert database.value(statement) > 0, "nothing was captured"
