@@ -4,10 +4,10 @@ PYTHON := python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint demo bench model mutants matrix chaos soak clean
+.PHONY: help setup test lint demo bench bench-peers model mutants matrix chaos soak clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Check the machine (Python, Java, Maven, psql) and make .venv
 	@sh txid_sync/dev/prerequisites.sh
@@ -40,6 +40,9 @@ bench: setup ## Every claim of benchmarks/ in its short form; bench-NAME: one of
 
 bench-%: setup
 	$(BIN)/python -m benchmarks $* --form $(or $(FORM),full) $(if $(RECORD),--record)
+
+bench-peers: setup ## Beside PGSync and a poller of timestamps; needs redis-server
+	$(BIN)/python -m benchmarks.peers --form $(or $(FORM),full)
 
 model: setup ## Every schedule of the cursor and of the whole pipeline within bounds
 	$(BIN)/python -m tests.model

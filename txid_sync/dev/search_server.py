@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from txid_sync.dev.engines import fetched, find_engine
+from txid_sync.dev.engines import Engine, fetched, find_engine
 from txid_sync.dev.folders import RunFolder
 from txid_sync.dev.java import find_jdk
 from txid_sync.dev.ports import free_port
@@ -33,12 +33,12 @@ class SearchServer(Server):
 
     def __init__(
         self,
-        engine: str,
+        engine: str | Engine,
         settings: Mapping[str, object] | None = None,
         *,
         heap_megabytes: int = 512,
     ) -> None:
-        self.engine = find_engine(engine)
+        self.engine = engine if isinstance(engine, Engine) else find_engine(engine)
         self.version = self.engine.version
         self.port = 0
         self._settings = dict(settings or {})

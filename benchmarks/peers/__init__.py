@@ -1,0 +1,1 @@
+"""txid-sync beside PGSync and a poller of timestamps, on the same servers with the same rows."""

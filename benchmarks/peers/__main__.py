@@ -1,0 +1,104 @@
+"""`python -m benchmarks.peers [MEASURE ...] [--form full|short|tiny]`.
+
+The contenders take turns on the same servers; each begins each measure with a fresh database and an
+empty index.  The exit code is 0 only if every claim is reached; of the tiny form nothing is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from benchmarks.peers import rows
+from benchmarks.peers.arena import arena
+from benchmarks.peers.bulk import catch_up, load
+from benchmarks.peers.contenders import ALL, LOADERS, ROOT, Contender, TxidSync
+from benchmarks.peers.figures import Claim, Line, table
+from benchmarks.peers.live import idle, latency, stream, writers
+from benchmarks.peers.losses import losses
+from benchmarks.peers.site import Site, site
+from benchmarks.peers.sizes import FORMS, Sizes, Values
+from txid_sync.errors import TxidSyncError
+
+Measure = Callable[[Site, type[Contender], Sizes], Values]
+MEASURES: dict[str, Measure] = {
+    "load": load, "catch-up": catch_up, "stream": stream, "latency": latency,
+    "idle": idle, "writers": writers, "losses": losses,
+}  # fmt: skip
+WARMING_LOADS = 3
+
+
+def warm(place: Site, sizes: Sizes) -> int:
+    """Loads that do not count: the first of a Java process run at a fraction of its later speed."""
+    for _ in range(WARMING_LOADS):
+        load(place, TxidSync, sizes)
+    with arena(place, TxidSync, 1000) as made:
+        (found,) = made.value(rows.BYTES)
+    return int(found)
+
+
+def lines_of(place: Site, measure: Measure, sizes: Sizes) -> list[Line]:
+    """All rounds of a measure; who comes first changes."""
+    found: dict[Claim, dict[str, list[float]]] = {}
+    kinds = LOADERS if measure is load else ALL
+    for n in range(sizes.rounds):
+        for kind in kinds[n % len(kinds) :] + kinds[: n % len(kinds)]:
+            for claim, value in measure(place, kind, sizes).items():
+                found.setdefault(claim, {}).setdefault(kind.name, []).append(value)
+    return [Line(claim, values) for claim, values in found.items()]
+
+
+def machine() -> str:
+    """In few words."""
+    gigabytes = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    return f"{os.cpu_count()} cores, {platform.machine()}, {gigabytes} GB"
+
+
+def own_versions() -> dict[str, str]:
+    """Of Python, and of this tree."""
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {"Python": platform.python_version(), "txid-sync": done.stdout.strip() or "unknown"}
+
+
+def main() -> int:
+    """Run the named measures, or all; tables as they come, one JSON line in the end."""
+    parser = argparse.ArgumentParser("benchmarks.peers", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+    parser.add_argument("--form", choices=FORMS, default="full")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(MEASURES):
+        parser.error(f"no measure {min(unknown)}; there are {', '.join(MEASURES)}")
+    sizes, lines = FORMS[given.form], []
+    names = [kind.name for kind in ALL]
+    with site() as place:
+        row_bytes = warm(place, sizes)
+        versions = {**place.versions(), **own_versions()}
+        print(f"{machine()}; {versions}; rows of {row_bytes} bytes", flush=True)
+        for name in given.names or MEASURES:
+            found = lines_of(place, MEASURES[name], sizes)
+            print("\n".join(["", *table(found, names)]), flush=True)
+            lines += found
+    print("\n".join(["", *table(lines, names), ""]))
+    print(json.dumps({
+        "benchmark": "peers", "form": given.form, "machine": machine(), "row bytes": row_bytes,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions,
+        "command": " ".join(["python -m benchmarks.peers", *sys.argv[1:]]),
+        "figures": [line.json() for line in lines],
+    }))  # fmt: skip
+    wrong = [line for line in lines if line.reached is False]
+    return 0 if given.form == "tiny" or not wrong else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except TxidSyncError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
