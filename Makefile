@@ -53,8 +53,8 @@ mutants: setup ## Change the code in each way of a list and see which test finds
 matrix: setup ## Every PostgreSQL with every engine; every version through its conformance suite
 	$(BIN)/python -m tests.matrix
 
-chaos: setup ## Writers, kills and crashes for SECONDS=300 with SEED=... (both optional)
-	$(BIN)/python -m tests.chaos.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
+chaos: setup ## Writers, kills and crashes for SECONDS=300 with SEED=..., STANDBY=1 (all optional)
+	$(BIN)/python -m tests.chaos.fuzz --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) $(if $(STANDBY),--standby)
 
 soak: setup ## An hour of load compressed: the change logs stay small, whatever runs
 	$(BIN)/python -m tests.soak.soak --bursts $(or $(BURSTS),360)

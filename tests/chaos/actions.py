@@ -1,6 +1,6 @@
 """What a chaos run does to syncers and servers; each action undoes itself before it returns.
 
-`KINDS` are all there are; every run contains each of them.
+`KINDS` are all there are, beside those for a standby; every run contains each of them.
 """
 
 from __future__ import annotations
@@ -68,9 +68,14 @@ class Actions:
         self._spoilt: set[str] = set()
         self.counts: Counter[str] = Counter()
 
+    @property
+    def kinds(self) -> Mapping[str, Callable[[Actions], None]]:
+        """Everything that can be done to this world."""
+        return {**KINDS, **STANDBY_KINDS} if self._world.standby else KINDS
+
     def do(self, kind: str) -> None:
         """Do one action now."""
-        KINDS[kind](self)
+        self.kinds[kind](self)
         self.counts[kind] += 1
 
     def mend(self) -> None:
@@ -114,11 +119,24 @@ class Actions:
 
     def _backends(self, function: str) -> None:
         ask = f"select {function}(pid) from pg_stat_activity where application_name = %s"
-        session = self._world.postgres.connect(DATABASE)
+        session = self._world.polled.connect(DATABASE)
         with contextlib.closing(session), session.cursor() as cursor:
             for _ in range(20):
                 cursor.execute(ask, (SYNCER,))
                 time.sleep(0.02)
+
+    def _crash_standby(self) -> None:
+        """It comes back where it last wrote all of its pages, behind what it has shown."""
+        self._world.polled.stop("immediate")
+        self._world.polled.start()
+
+    def _lag(self) -> None:
+        """The standby replays nothing for a while."""
+        session = self._world.polled.connect("postgres")
+        with contextlib.closing(session), session.cursor() as cursor:
+            cursor.execute("select pg_wal_replay_pause()")
+            time.sleep(self._random.uniform(1.0, 5.0))
+            cursor.execute("select pg_wal_replay_resume()")
 
     def _postgres_wire(self) -> None:
         self._strike(self._world.postgres_proxy, postgres_menu(self._random))
@@ -250,4 +268,9 @@ KINDS: Mapping[str, Callable[[Actions], None]] = {
     "Elasticsearch refuses": lambda actions: actions._refuse(actions._world.http_proxy),
     "wire to PostgreSQL": Actions._postgres_wire,
     "wire to Elasticsearch": Actions._http_wire,
+}
+
+STANDBY_KINDS: Mapping[str, Callable[[Actions], None]] = {
+    "standby immediate stop": Actions._crash_standby,
+    "standby lags": Actions._lag,
 }

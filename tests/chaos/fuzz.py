@@ -1,8 +1,9 @@
 """The fuzz: writers, two syncers of one pipeline, every fault there is, and the checker.
 
-`python -m tests.chaos.fuzz --seconds 300 --seed 7` is the long form (`make chaos`): each round does
-every action once, in an order drawn from the seed, and both proxies spoil a request now and then;
-at the end all faults are off, one syncer catches up, and both sides are compared.
+`python -m tests.chaos.fuzz --seconds 300 --seed 7` is the long form (`make chaos`); `--standby`:
+the syncers read a hot standby of the writers' server.  Each round does every action once, in an
+order drawn from the seed, and both proxies spoil a request now and then; at the end all faults are
+off, one syncer catches up, and both sides are compared.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.actions import KINDS, Actions, http_menu, postgres_menu, written
+from tests.chaos.actions import Actions, http_menu, postgres_menu, written
 from tests.chaos.probes import Probe
 from tests.chaos.world import DATABASE, World
 from tests.support import eventually
@@ -87,9 +88,9 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def run(seconds: float, seed: int, folder: Path) -> Outcome:
+def run(seconds: float, seed: int, folder: Path, standby: bool = False) -> Outcome:
     """One whole run on servers of its own; logs go to the folder."""
-    with World(seed, folder) as world:
+    with World(seed, folder, standby) as world:
         probe = Probe(world)
         actions = Actions(world, probe, seed)
         begun = time.monotonic()
@@ -114,7 +115,7 @@ def trouble(actions: Actions, world: World, seed: int, until: float) -> None:
     world.postgres_proxy.draw(CHANCE_POSTGRES, seed, postgres_menu(generator))
     first = True
     while first or time.monotonic() < until:
-        kinds = list(KINDS) + ["kill -9"] * 3
+        kinds = list(actions.kinds) + ["kill -9"] * 3
         generator.shuffle(kinds)
         for kind in kinds:
             if not first and time.monotonic() >= until:
@@ -193,11 +194,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
+    parser.add_argument("--standby", action="store_true", help="let the syncers poll a standby")
     parser.add_argument("--logs", type=Path, help="a folder for the syncers' logs")
     options = parser.parse_args()
     sys.stderr.write(f"seed {options.seed}, {options.seconds:g} s\n")
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.seconds, options.seed, options.logs or Path(folder))
+        found = run(options.seconds, options.seed, options.logs or Path(folder), options.standby)
     sys.stdout.write(f"{found.report()}\n")
     return 0 if found.equal else 1
 

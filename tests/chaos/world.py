@@ -17,6 +17,7 @@ from psycopg2.extensions import make_dsn
 
 from tests.faults.http_proxy import HttpProxy
 from tests.faults.proxy import PostgresProxy
+from tests.integration.standbys import Server
 from txid_sync.dev.elasticsearch import ElasticsearchServer
 from txid_sync.dev.postgres import PostgresServer
 from txid_sync.dev.server import Closing
@@ -39,19 +40,23 @@ NARROW = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 4,
 
 
 class World(Closing):
-    """All that takes part in a run; as a context manager it comes and goes."""
+    """All that takes part in a run; as a context manager it comes and goes.
 
-    def __init__(self, seed: int, folder: Path) -> None:
-        self.seed, self.folder = seed, folder
+    `polled` is the server that the syncers read: with `standby` a hot standby of `postgres`.
+    """
+
+    polled: PostgresServer
+
+    def __init__(self, seed: int, folder: Path, standby: bool = False) -> None:
+        self.seed, self.folder, self.standby = seed, folder, standby
         self._stack = ExitStack()
         self.syncers: list[Supervised] = []
         self.written = ""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.postgres = stack.enter_context(PostgresServer())
+            self.postgres = stack.enter_context(Server() if self.standby else PostgresServer())
             self.search = stack.enter_context(ElasticsearchServer(settings=NARROW))
-            self.postgres_proxy = stack.enter_context(PostgresProxy(self.postgres.port))
             self.http_proxy = stack.enter_context(HttpProxy(self.search.port))
             self.dsn = self.postgres.createdb(DATABASE)
             self.environment = {
@@ -69,6 +74,10 @@ class World(Closing):
             with session.cursor() as cursor:
                 cursor.execute(CREATE_MARKS)
             session.close()
+            self.polled = self.postgres
+            if isinstance(self.postgres, Server):
+                self.polled = stack.enter_context(Server(self.postgres))
+            self.postgres_proxy = stack.enter_context(PostgresProxy(self.polled.port))
             self._stack = stack.pop_all()
         return self
 
@@ -91,10 +100,14 @@ class World(Closing):
         self._reader.start()
         through = {
             **self.environment,
-            "POSTGRES_CONFIG": make_dsn(self.dsn, port=self.postgres_proxy.port),
+            "POSTGRES_CONFIG": make_dsn(self._polled_dsn, port=self.postgres_proxy.port),
             "ELASTICSEARCH_URL": self.http_proxy.url,
         }
         self.syncers = [Supervised(sync("--page-size", "300"), through, log) for log in self.logs]
+
+    @property
+    def _polled_dsn(self) -> str:
+        return self.polled.dsn(DATABASE)
 
     @property
     def logs(self) -> list[Path]:
@@ -125,9 +138,11 @@ class World(Closing):
 
     def drain(self) -> None:
         """Let one syncer without proxies catch up."""
+        if isinstance(self.postgres, Server) and isinstance(self.polled, Server):
+            self.polled.caught_up_with(self.postgres)
         drained = subprocess.run(
-            sync("--once"), env=self.environment, capture_output=True, text=True,
-            timeout=300, check=False,
+            sync("--once"), env={**self.environment, "POSTGRES_CONFIG": self._polled_dsn},
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert drained.returncode == 0, drained.stderr[-3000:]
 

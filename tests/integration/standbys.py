@@ -108,13 +108,11 @@ class Server(PostgresServer):
 
     def caught_up_with(self, upstream: Server) -> None:
         """Wait until this standby has replayed what the other server has."""
-        if upstream.ask("select pg_is_in_recovery()")[0][0]:
-            (lsn,) = upstream.ask("select pg_last_wal_replay_lsn()")[0]
-        else:
-            (lsn,) = upstream.ask("select pg_current_wal_insert_lsn()")[0]
-        eventually(
-            lambda: self.ask("select pg_last_wal_replay_lsn() >= %s", lsn)[0][0], PATIENCE_SECONDS
-        )
+        recovering, *_ = upstream.ask("select pg_is_in_recovery()", dbname="postgres")[0]
+        place = "pg_last_wal_replay_lsn()" if recovering else "pg_current_wal_insert_lsn()"
+        (lsn,) = upstream.ask(f"select {place}", dbname="postgres")[0]
+        replayed = "select pg_last_wal_replay_lsn() >= %s"
+        eventually(lambda: self.ask(replayed, lsn, dbname="postgres")[0][0], PATIENCE_SECONDS)
 
 
 def prepare(server: Server, rows: int = ROWS) -> None:
