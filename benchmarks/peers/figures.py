@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 US, THEM = "txid-sync", "PGSync"
+BEGIN, END = "<!-- results -->", "<!-- end -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,15 @@ class Line:
         what = f"{claim.what}, {claim.unit}" if claim.unit else claim.what
         spreads = [spread(self.values[name]) if name in self.values else "" for name in names]
         return [what, *spreads, "" if ratio is None else f"x{number(ratio)}", wanted, verdict]
+
+
+def recorded(page: str, results: Sequence[str]) -> str:
+    """The page with these lines in the place of its earlier results."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin
+    assert end, "the page has no place for results"
+    return "".join([before, begin, "\n", *(f"{line}\n" for line in results), end, after])
 
 
 def spread(values: Sequence[float]) -> str:
