@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,10 +45,13 @@ def warm(place: Site, sizes: Sizes) -> int:
     return int(found)
 
 
-def lines_of(place: Site, measure: Measure, sizes: Sizes) -> list[Line]:
+def lines_of(
+    place: Site, measure: Measure, sizes: Sizes, only: Sequence[str] = ()
+) -> list[Line]:
     """All rounds of a measure; who comes first changes."""
     found: dict[Claim, dict[str, list[float]]] = {}
-    kinds = LOADERS if measure is load else ALL
+    able = LOADERS if measure is load else ALL
+    kinds = tuple(kind for kind in able if not only or kind.name in only)
     for n in range(sizes.rounds):
         for kind in kinds[n % len(kinds) :] + kinds[: n % len(kinds)]:
             for claim, value in measure(place, kind, sizes).items():
@@ -74,18 +77,19 @@ def main() -> int:
     parser = argparse.ArgumentParser("benchmarks.peers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     parser.add_argument("--form", choices=FORMS, default="full")
+    parser.add_argument("--only", action="append", choices=[kind.name for kind in ALL])
     parser.add_argument("--record", action="store_true", help="put the table into the docs")
     given = parser.parse_args()
     if unknown := set(given.names) - set(MEASURES):
         parser.error(f"no measure {min(unknown)}; there are {', '.join(MEASURES)}")
     sizes, lines = FORMS[given.form], []
-    names = [kind.name for kind in ALL]
+    names = [kind.name for kind in ALL if not given.only or kind.name in given.only]
     with site() as place:
         row_bytes = warm(place, sizes)
         versions = {**place.versions(), **own_versions()}
         print(f"{machine()}; {versions}; rows of {row_bytes} bytes", flush=True)
         for name in given.names or MEASURES:
-            found = lines_of(place, MEASURES[name], sizes)
+            found = lines_of(place, MEASURES[name], sizes, given.only or ())
             print("\n".join(["", *table(found, names)]), flush=True)
             lines += found
     whole = {

@@ -36,7 +36,9 @@ class Line:
     @property
     def ratio(self) -> float | None:
         """How many times better we are: the median over the rounds."""
-        pairs = list(zip(self.values.get(US, ()), self.values.get(THEM, ()), strict=True))
+        if US not in self.values or THEM not in self.values:
+            return None
+        pairs = list(zip(self.values[US], self.values[THEM], strict=True))
         if not self.claim.more_is_better:
             pairs = [(them, us) for us, them in pairs]
         if not pairs or any(below <= 0 for _, below in pairs):
@@ -47,6 +49,8 @@ class Line:
     def reached(self) -> bool | None:
         """Whether we are as much better as claimed; None where nothing is claimed."""
         claim = self.claim
+        if US not in self.values or (THEM not in self.values and claim.at_most is None):
+            return None
         if claim.at_most is not None:
             return max(self.values[US]) <= claim.at_most
         if claim.must is None:
