@@ -42,7 +42,7 @@ bench-%: setup
 	$(BIN)/python -m benchmarks $* --form $(or $(FORM),full) $(if $(RECORD),--record)
 
 bench-peers: setup ## Beside PGSync and a poller of timestamps; needs redis-server
-	$(BIN)/python -m benchmarks.peers --form $(or $(FORM),full)
+	$(BIN)/python -m benchmarks.peers --form $(or $(FORM),full) $(if $(RECORD),--record)
 
 model: setup ## Every schedule of the cursor and of the whole pipeline within bounds
 	$(BIN)/python -m tests.model

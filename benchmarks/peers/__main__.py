@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers [MEASURE ...] [--form full|short|tiny]`.
+"""`python -m benchmarks.peers [MEASURE ...] [--form full|short|tiny] [--record]`.
 
 The contenders take turns on the same servers; each begins each measure with a fresh database and an
 empty index.  The exit code is 0 only if every claim is reached; of the tiny form nothing is asked.
@@ -12,14 +12,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from benchmarks.peers import rows
 from benchmarks.peers.arena import arena
 from benchmarks.peers.bulk import catch_up, load
 from benchmarks.peers.contenders import ALL, LOADERS, ROOT, Contender, TxidSync
-from benchmarks.peers.figures import Claim, Line, table
+from benchmarks.peers.figures import Claim, Line, recorded, table
 from benchmarks.peers.live import idle, latency, stream, writers
 from benchmarks.peers.losses import losses
 from benchmarks.peers.site import Site, site
@@ -31,7 +32,8 @@ MEASURES: dict[str, Measure] = {
     "load": load, "catch-up": catch_up, "stream": stream, "latency": latency,
     "idle": idle, "writers": writers, "losses": losses,
 }  # fmt: skip
-WARMING_LOADS = 3
+PAGE = ROOT / "docs" / "comparison.md"
+WARMING_LOADS = 2
 
 
 def warm(place: Site, sizes: Sizes) -> int:
@@ -43,10 +45,13 @@ def warm(place: Site, sizes: Sizes) -> int:
     return int(found)
 
 
-def lines_of(place: Site, measure: Measure, sizes: Sizes) -> list[Line]:
+def lines_of(
+    place: Site, measure: Measure, sizes: Sizes, only: Sequence[str] = ()
+) -> list[Line]:
     """All rounds of a measure; who comes first changes."""
     found: dict[Claim, dict[str, list[float]]] = {}
-    kinds = LOADERS if measure is load else ALL
+    able = LOADERS if measure is load else ALL
+    kinds = tuple(kind for kind in able if not only or kind.name in only)
     for n in range(sizes.rounds):
         for kind in kinds[n % len(kinds) :] + kinds[: n % len(kinds)]:
             for claim, value in measure(place, kind, sizes).items():
@@ -72,28 +77,43 @@ def main() -> int:
     parser = argparse.ArgumentParser("benchmarks.peers", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     parser.add_argument("--form", choices=FORMS, default="full")
+    parser.add_argument("--only", action="append", choices=[kind.name for kind in ALL])
+    parser.add_argument("--record", action="store_true", help="put the table into the docs")
     given = parser.parse_args()
     if unknown := set(given.names) - set(MEASURES):
         parser.error(f"no measure {min(unknown)}; there are {', '.join(MEASURES)}")
     sizes, lines = FORMS[given.form], []
-    names = [kind.name for kind in ALL]
+    names = [kind.name for kind in ALL if not given.only or kind.name in given.only]
     with site() as place:
         row_bytes = warm(place, sizes)
         versions = {**place.versions(), **own_versions()}
         print(f"{machine()}; {versions}; rows of {row_bytes} bytes", flush=True)
         for name in given.names or MEASURES:
-            found = lines_of(place, MEASURES[name], sizes)
+            found = lines_of(place, MEASURES[name], sizes, given.only or ())
             print("\n".join(["", *table(found, names)]), flush=True)
             lines += found
-    print("\n".join(["", *table(lines, names), ""]))
-    print(json.dumps({
+    whole = {
         "benchmark": "peers", "form": given.form, "machine": machine(), "row bytes": row_bytes,
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions,
         "command": " ".join(["python -m benchmarks.peers", *sys.argv[1:]]),
+        "load average": os.getloadavg()[1],
         "figures": [line.json() for line in lines],
-    }))  # fmt: skip
+    }  # fmt: skip
+    results = table(lines, names)
+    print("\n".join(["", *results, "", json.dumps(whole)]))
+    if given.record:
+        PAGE.write_text(recorded(PAGE.read_text(), [headline(whole), "", *results]))
     wrong = [line for line in lines if line.reached is False]
     return 0 if given.form == "tiny" or not wrong else 1
+
+
+def headline(whole: Mapping[str, Any]) -> str:
+    """What was run, when and where, in a sentence."""
+    versions = ", ".join(f"{name} {number}" for name, number in whole["versions"].items())
+    return (
+        f"`{whole['command']}`, {whole['when'][:10]}, {whole['machine']}, rows of"
+        f" {whole['row bytes']} bytes, load average {whole['load average']:.0f}; {versions}:"
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 US, THEM = "txid-sync", "PGSync"
+BEGIN, END = "<!-- results -->", "<!-- end -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class Line:
     @property
     def ratio(self) -> float | None:
         """How many times better we are: the median over the rounds."""
-        pairs = list(zip(self.values.get(US, ()), self.values.get(THEM, ()), strict=True))
+        if US not in self.values or THEM not in self.values:
+            return None
+        pairs = list(zip(self.values[US], self.values[THEM], strict=True))
         if not self.claim.more_is_better:
             pairs = [(them, us) for us, them in pairs]
         if not pairs or any(below <= 0 for _, below in pairs):
@@ -46,6 +49,8 @@ class Line:
     def reached(self) -> bool | None:
         """Whether we are as much better as claimed; None where nothing is claimed."""
         claim = self.claim
+        if US not in self.values or (THEM not in self.values and claim.at_most is None):
+            return None
         if claim.at_most is not None:
             return max(self.values[US]) <= claim.at_most
         if claim.must is None:
@@ -76,6 +81,15 @@ class Line:
         what = f"{claim.what}, {claim.unit}" if claim.unit else claim.what
         spreads = [spread(self.values[name]) if name in self.values else "" for name in names]
         return [what, *spreads, "" if ratio is None else f"x{number(ratio)}", wanted, verdict]
+
+
+def recorded(page: str, results: Sequence[str]) -> str:
+    """The page with these lines in the place of its earlier results."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin
+    assert end, "the page has no place for results"
+    return "".join([before, begin, "\n", *(f"{line}\n" for line in results), end, after])
 
 
 def spread(values: Sequence[float]) -> str:

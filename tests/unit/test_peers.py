@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks import peers
 from benchmarks.peers import differences, pgsync, rows
-from benchmarks.peers.__main__ import MEASURES, lines_of
+from benchmarks.peers.__main__ import MEASURES, PAGE, lines_of
 from benchmarks.peers.contenders import ALL
-from benchmarks.peers.figures import Claim, Line, spread, table
+from benchmarks.peers.figures import BEGIN, END, Claim, Line, recorded, spread, table
 from benchmarks.peers.redis import Redis
 from benchmarks.peers.sizes import FORMS
 from txid_sync.dev.processes import ServerError
@@ -81,6 +81,15 @@ def test_a_table_has_a_column_for_each_contender() -> None:
     assert spread([0.5, 0.5]) == "0.5"
 
 
+def test_results_replace_earlier_ones() -> None:
+    """Only what stands between the marks of the page changes, however often."""
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    once = recorded(page, ["new", "lines"])
+    assert once == f"before\n{BEGIN}\nnew\nlines\n{END}\nafter\n"
+    assert recorded(once, ["new", "lines"]) == once
+    assert recorded(PAGE.read_text(), []) != ""
+
+
 def test_contenders_take_turns() -> None:
     """In each round another one is first, and all rounds of a claim are kept in order."""
     seen: list[str] = []
@@ -89,7 +98,7 @@ def test_contenders_take_turns() -> None:
         seen.append(kind.name)
         return {RATE: len(seen)}
 
-    sizes = FORMS["full"]
+    sizes = FORMS["full"]  # a stand-in for the servers: the measure asks nothing of them
     (line,) = lines_of(None, measure, sizes)  # type: ignore[arg-type]
     names = [kind.name for kind in ALL]
     assert seen[:: len(names)] == names[: sizes.rounds]
