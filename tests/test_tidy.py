@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COLUMNS, FUNCTION_LINES, FILE_LINES = 100, 50, 400
-PURE = {"snapshot", "cursor", "recovery", "model", "backoff", "mapping", "documents"}
+PURE = {"snapshot", "cursor", "recovery", "model", "backoff", "mapping", "documents", "address"}
 IMPURE_IMPORTS = {"time", "random", "os", "socket"}
 MAY_PRINT = re.compile(r"^(txid_sync/(ui\.py|dev/)|benchmarks/|tests/|[^/]*\.py$)")
 SQL_WORDS = re.compile(

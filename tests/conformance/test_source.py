@@ -253,6 +253,18 @@ def test_describe_names_key_and_fingerprint(world: World) -> None:
     assert page.fingerprint == schemas["one"].fingerprint
 
 
+def test_describe_tells_about_how_many_rows_there_are(world: World) -> None:
+    """As far as statistics know, also those that are made while the source is connected."""
+    source = world.source()
+    first = source.describe()
+    put(world, "one", [(str(n),) for n in range(30)], "x")
+    world.analyze()
+    found = source.describe()
+    assert found["one"].rows == 30
+    assert found["two"].rows in (None, 0)
+    assert found == first  # rows that come and go are no other schema
+
+
 def test_what_a_reader_wants_is_not_pruned(world: World) -> None:
     """A reader that was noted before its cursor began finds every row, whatever others prune; an
     open transaction is wanted by whoever begins now; what nobody wants goes."""

@@ -48,4 +48,4 @@ def _lines(overview: Overview) -> list[str]:
 
 
 def _row(state: DocumentState) -> tuple[str, ...]:
-    return state.document, state.table, state.phase
+    return state.document, state.table, state.text
