@@ -18,7 +18,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COLUMNS, FUNCTION_LINES, FILE_LINES = 100, 50, 400
-PURE = {"snapshot", "cursor", "recovery", "share", "model", "backoff", "mapping", "documents"}
+PURE = {
+    "snapshot", "cursor", "recovery", "share", "model", "backoff", "mapping", "documents",
+    "address",
+}  # fmt: skip
 IMPURE_IMPORTS = {"time", "random", "os", "socket"}
 MAY_PRINT = re.compile(r"^(txid_sync/(ui\.py|dev/)|benchmarks/|tests/|[^/]*\.py$)")
 SQL_WORDS = re.compile(

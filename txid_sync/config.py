@@ -82,7 +82,8 @@ def parse(given: Given, read_secret: Callable[[str], str]) -> Config:
     else:
         origins = {key: text for key, text in origins.items() if not key.startswith("sink.")}
     documents = parse_documents(given.tables.get("document", []), given.file)
-    return Config(values["pipeline"], values["source"], sink, documents, origins)
+    pipeline, source, status = values["pipeline"], values["source"], values["status"]
+    return Config(pipeline, source, sink, documents, origins, status)
 
 
 def shown(config: Config) -> list[tuple[str, str, str]]:
@@ -261,6 +262,8 @@ def _check_text(place: Place, setting: Field[Any], value: str) -> None:
         place.check_choice(key, value, rules["choices"])
     if rules.get("index"):
         place.check_index(key, value)
+    if rules.get("address") and value:
+        place.check_address(key, value)
     if rules.get("many"):
         place.check_text(key, value)
 

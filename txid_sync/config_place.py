@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from txid_sync.address import ADDRESS_HINT, address_of
 from txid_sync.errors import UsageError
 
 _INDEX_FORBIDDEN = set('\\/*?"<>|,#: ')
@@ -73,6 +74,12 @@ class Place:
             raise self.wrong(key, f"is {value!r}, which is no name of an index{detail}")
         if len(value.encode()) > _INDEX_BYTES:
             raise self.wrong(key, f"is longer than {_INDEX_BYTES} bytes")
+        return value
+
+    def check_address(self, key: str, value: str) -> str:
+        """A host and a port."""
+        if address_of(value) is None:
+            raise self.wrong(key, f"is {value!r}, which is no address", ADDRESS_HINT)
         return value
 
 

@@ -11,11 +11,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from txid_sync.backoff import delay_seconds
-from txid_sync.errors import PageExpired, SourceBehind, Unavailable
+from txid_sync.errors import PageExpired, SourceBehind, SourceUnavailable, Unavailable
 from txid_sync.pipeline import Pipeline, PipelineStatus
+from txid_sync.pipeline_status import Report
 
 log = logging.getLogger("txid_sync")
 
@@ -49,7 +50,7 @@ class Daemon:
         self._stop = stop
         self._on_status = on_status
         self._status_at = 0.0
-        self.last_error: Unavailable | None = None
+        self._report = Report(pipeline.name, errors={"source": 0, "sink": 0})
 
     def run(self, once: bool = False) -> None:
         """Run; with `once` return as soon as the sink holds all that the source held at the start.
@@ -67,7 +68,8 @@ class Daemon:
                 failures += 1
                 self._outage(error, failures)
                 continue
-            failures, self.last_error = 0, None
+            failures = 0
+            self._report = replace(self._report, outage="", stepped_at=time.time())
             self._show_status()
             status = self._pipeline.status()
             goal_clock = goal_clock or status.clock
@@ -82,32 +84,48 @@ class Daemon:
                 )
         self._finish()
 
+    def report(self) -> Report:
+        """What it says of itself now; may be asked from any thread."""
+        report = self._report
+        return replace(report, status=self._pipeline.status()) if report.first else report
+
     def _start(self) -> None:
         attempt = 1
         while True:
             try:
                 self._pipeline.start()
+                self._report = replace(self._report, outage="", first=self._pipeline.status())
                 return
             except SourceBehind as error:
                 if self._stop.is_set():
                     raise
+                self._note(error)
                 log.warning("%s", error.message, extra={"action": "waiting"})
                 self._stop.wait(self._options.retry_period_seconds)
             except Unavailable as error:
                 if attempt == self._options.connect_attempts or self._stop.is_set():
                     raise
+                self._note(error)
                 log.warning("%s: attempt %d", error.message, attempt, extra={"action": "retry"})
                 self._stop.wait(self._options.retry_period_seconds)
                 attempt += 1
 
     def _outage(self, error: Unavailable, failures: int) -> None:
-        self.last_error = error
+        self._note(error)
         delay = delay_seconds(failures, random.random(), cap=self._options.longest_delay_seconds)
         if isinstance(error, PageExpired | SourceBehind):
             delay = min(delay, 1.0)
         action = "waiting" if isinstance(error, SourceBehind) else "reconnecting"
         log.warning("%s: again in %.1f s", error.message, delay, extra={"action": action})
         self._stop.wait(delay)
+
+    def _note(self, error: Unavailable) -> None:
+        server = "source" if isinstance(error, SourceUnavailable) else "sink"
+        errors = {**self._report.errors, server: self._report.errors[server] + 1}
+        self._report = replace(
+            self._report, outage=error.message, last_error=error.message,
+            last_error_at=time.time(), errors=errors,
+        )  # fmt: skip
 
     def _show_status(self) -> None:
         now = time.monotonic()

@@ -18,7 +18,7 @@ from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, PreconditionError, Stop, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
-from txid_sync.model import Document, Page, epoch_of, version_of
+from txid_sync.model import Document, Page, Schema, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions
 from txid_sync.progress.base import Fence, Marker, Progress, ProgressStore
 from txid_sync.recovery import may_be_marked, same_history
@@ -70,6 +70,7 @@ class Keeper(Upkeep):
         self._marked_at = -math.inf
         self._nothing_sent = False  # since the marker of progress was written, by anybody
         self.started = self.dirty = False
+        self.schemas: Mapping[str, Schema] = {}  # as of the last look at the catalog
         self.resyncs = 0
 
     @property
@@ -242,9 +243,9 @@ class Keeper(Upkeep):
         if not due and self._checked_clock != -1:
             return
         self._checked_at, self._checked_clock = now, clock
-        schemas, uuids = self._source.describe(), self._sink.uuids()
+        self.schemas, uuids = self._source.describe(), self._sink.uuids()
         indices = {document.name: uuids.get(document.name, "") for document in self._documents}
-        found = Found(self._source.identity(), clock, schemas, indices)
+        found = Found(self._source.identity(), clock, self.schemas, indices)
         for change in continuity.changes(self.progress, self._documents, found):
             raise Discontinuity(f"{change.document} {change.what}", document=change.document)
 
@@ -298,7 +299,7 @@ class Keeper(Upkeep):
             )
 
     def _look(self) -> Found:
-        schemas = self._source.describe()
+        schemas = self.schemas = self._source.describe()
         states = self._sink.prepare(self._documents, schemas)
         self._failpoint("index-prepared")
         return Found(

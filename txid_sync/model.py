@@ -86,13 +86,15 @@ class Schema:
     """What the source says of one document: its table's columns and key, and a fingerprint.
 
     `fingerprint` changes whenever something changed that the change log does not show (columns,
-    triggers, partitions, row-level security); `relation` identifies the table itself.
+    triggers, partitions, row-level security); `relation` identifies the table itself.  `rows` is
+    about how many it has (None: not known).
     """
 
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     relation: str
     fingerprint: str
+    rows: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

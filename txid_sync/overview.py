@@ -9,7 +9,8 @@ from typing import Any
 
 from txid_sync.errors import Discontinuity
 from txid_sync.handover import merged
-from txid_sync.model import Limits
+from txid_sync.model import Document, Limits, Schema
+from txid_sync.pipeline_status import Task, task_of
 from txid_sync.progress.base import NOTES, DocumentProgress, Progress
 from txid_sync.share import Share
 from txid_sync.shares import stored_shares
@@ -22,11 +23,23 @@ _ONE_DOCUMENT = Limits(documents=1)
 
 @dataclass(frozen=True, slots=True)
 class DocumentState:
-    """One document; `phase` is waiting, load, sweep, sync, or dropped (no longer configured)."""
+    """One document; `phase` is waiting, load, sweep, sync, or dropped (no longer configured).
+
+    `done` and `rows` are how far a load or sweep is (see Task in pipeline_status.py).
+    """
 
     document: str
     table: str
     phase: str
+    done: int = 0
+    rows: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The phase, and how far it is."""
+        if self.phase not in ("load", "sweep"):
+            return self.phase
+        return f"{self.phase}: {Task(self.document, self.phase, self.done, self.rows).text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +193,10 @@ def _lag(assembly: Assembly, progress: Progress, clock: int) -> tuple[int, str]:
 def _documents(
     assembly: Assembly, stored: Mapping[str, DocumentProgress]
 ) -> tuple[DocumentState, ...]:
+    loading = any(entry.load for entry in stored.values())
+    schemas = assembly.source.describe() if loading else {}
     states = [
-        DocumentState(document.name, document.table, _phase(stored.get(document.name)))
+        _state(document, stored.get(document.name), schemas.get(document.name))
         for document in assembly.config.documents
     ]
     known = {state.document for state in states}
@@ -190,18 +205,29 @@ def _documents(
 
 
 def _together(all_states: Sequence[Sequence[DocumentState]]) -> tuple[DocumentState, ...]:
-    """Each document as it is with the worker that has most to do."""
+    """Each document as it is with the workers that have most to do."""
     found: dict[str, list[DocumentState]] = {}
     for state in (state for states in all_states for state in states):
         found.setdefault(state.document, []).append(state)
-    return tuple(replace(s[0], phase=_worst([state.phase for state in s])) for s in found.values())
+    return tuple(_joined(states) for states in found.values())
+
+
+def _joined(states: Sequence[DocumentState]) -> DocumentState:
+    phase = _worst([state.phase for state in states])
+    return replace(states[0], phase=phase, done=sum(s.done for s in states if s.phase == phase))
 
 
 def _worst(phases: Sequence[str]) -> str:
     return min(phases, key=_PHASES.index, default="sync")
 
 
-def _phase(entry: DocumentProgress | None) -> str:
+def _state(
+    document: Document, entry: DocumentProgress | None, schema: Schema | None
+) -> DocumentState:
+    name, table = document.name, document.table
     if entry is None:
-        return "waiting"
-    return "load" if entry.load else "sweep" if entry.sweep_below else "sync"
+        return DocumentState(name, table, "waiting")
+    task = task_of(name, entry, schema)
+    if task is None:
+        return DocumentState(name, table, "sync")
+    return DocumentState(name, table, task.phase, task.done, task.rows)

@@ -36,12 +36,12 @@ from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.inflight import Effect, Flight, InFlight, answered, wait_for_gate
 from txid_sync.keeper import Keeper
 from txid_sync.model import Ack, Document, Page, Reading, StreamPage, epoch_of, version_of
-from txid_sync.pipeline_status import PipelineOptions, PipelineStatus
+from txid_sync.pipeline_status import PipelineOptions, PipelineStatus, status_of
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
 from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
-from txid_sync.sweep import candidates, swept
+from txid_sync.sweep import candidates, looked_up, swept
 
 __all__ = ["Pipeline", "PipelineOptions", "PipelineStatus"]
 
@@ -136,24 +136,11 @@ class Pipeline:
 
     def status(self) -> PipelineStatus:
         """Figures for people and metrics."""
-        documents, counts = self.progress.documents.items(), self.progress.acknowledged
-        loading = tuple(name for name, entry in documents if entry.load)
-        sweeping = tuple(name for name, entry in documents if entry.sweep_below)
-        return PipelineStatus(
-            phase="load" if loading else "sweep" if sweeping else "sync",
-            epoch=self.progress.epoch,
-            clock=self._clock,
-            complete_clock=self._complete_clock,
-            read_documents=counts.documents + self._flights.read_documents,
-            acknowledged_documents=counts.documents,
-            acknowledged_pages=counts.pages,
-            dead_letters=counts.dead_letters,
-            in_flight=len(self._flights),
-            resyncs=self._keeper.resyncs,
-            loading=loading,
-            sweeping=sweeping,
-            divergence=self.divergence,
-        )
+        return status_of(
+            self.progress, self._keeper.schemas,
+            clock=self._clock, complete_clock=self._complete_clock,
+            flights=self._flights, resyncs=self._keeper.resyncs, divergence=self.divergence,
+        )  # fmt: skip
 
     # -- one step ---------------------------------------------------------------------------
 
@@ -272,10 +259,13 @@ class Pipeline:
 
         def effect(progress: Progress) -> Progress:
             if loaded.next is not None:
-                return progress.with_document(name, load_after=loaded.next)
+                count = progress.documents[name].load_documents + loaded.page.read_documents
+                return progress.with_document(name, load_after=loaded.next, load_documents=count)
             entry = progress.documents[name]
             below = max(entry.sweep_below, entry.load_version)
-            return progress.with_document(name, load=False, load_after=None, sweep_below=below)
+            return progress.with_document(
+                name, load=False, load_after=None, load_documents=0, sweep_below=below
+            )
 
         if self._send(loaded.page, effect):
             self._load_after[name] = loaded.next
@@ -301,7 +291,8 @@ class Pipeline:
         if chunk:
             keys = self._source.page_keys(name, self._options.limits)
             parts = [chunk[n : n + keys] for n in range(0, len(chunk), keys)]
-            all(self._send(self._source.lookup(name, p, self.progress.epoch), _same) for p in parts)
+            pages = ((self._source.lookup(name, p, self.progress.epoch), len(p)) for p in parts)
+            all(self._send(page, looked_up(name, count)) for page, count in pages)
         elif chunk is None:
             self._sweep = None
             self._flights.add(Flight(None, answered(Ack(0, 0)), swept(name, below)))

@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from types import FrameType
 
 from txid_sync import ui
 from txid_sync.errors import ExitCode, Unavailable
 from txid_sync.pipeline import PipelineStatus
+from txid_sync.status_server import serving
 from txid_sync.verifying import beside
 from txid_sync.wiring import Assembly
 
@@ -38,7 +40,8 @@ def run_until_stopped(
     stop = threading.Event()
     daemon = assembly.daemon(stop, _log_status)
     verified = nullcontext() if once or not verifies else beside(assembly.config, assembly.pipeline)
-    with _signals(stop), verified, ui.LiveLine() as line:
+    served = serving(assembly.config.status.listen, daemon.report)
+    with _signals(stop), served, verified, ui.LiveLine() as line:
         running = _in_thread(lambda: daemon.run(once))
         while not wait([running], _LIVE_SECONDS).done:
             if live and line.shown and (status := _status_of(assembly)):
@@ -54,9 +57,9 @@ def run_until_stopped(
 
 def status_text(status: PipelineStatus) -> str:
     """A status as one line."""
-    names = status.loading or status.sweeping
-    of = f" of {', '.join(names)}" if names else ""
-    known = status.complete_clock > 0  # after a start not before the first window is closed
+    tasks = [f"{t.document} ({t.text})" for t in status.tasks if t.phase == status.phase]
+    of = f" of {', '.join(tasks)}" if tasks else ""
+    known = status.lag_known
     behind = f"{status.lag_transactions} transactions behind" if known else "lag not known yet"
     return (
         f"{status.phase}{of}: {status.acknowledged_documents} documents written in all, "
@@ -71,8 +74,7 @@ def _divergence(status: PipelineStatus) -> str:
 
 
 def _log_status(status: PipelineStatus) -> None:
-    fields = {name: getattr(status, name) for name in PipelineStatus.__slots__}
-    log.info("%s", status_text(status), extra={"action": "status", **fields})
+    log.info("%s", status_text(status), extra={"action": "status", **asdict(status)})
 
 
 def _status_of(assembly: Assembly) -> PipelineStatus | None:

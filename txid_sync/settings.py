@@ -110,10 +110,20 @@ class SinkSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StatusSettings:
+    """Section [status]: how a running pipeline can be asked."""
+
+    listen: str = _setting(
+        "", "HOST:PORT for HTTP; a port alone: on 127.0.0.1; empty: off", address=True
+    )
+
+
 SECTIONS: Mapping[str, type[Any]] = {
     "pipeline": PipelineSettings,
     "source": SourceSettings,
     "sink": SinkSettings,
+    "status": StatusSettings,
 }
 
 DOCUMENT_KEYS: Mapping[str, str] = {
@@ -138,6 +148,7 @@ class Config:
     sink: SinkSettings | None
     documents: tuple[Document, ...]
     origins: Mapping[str, str]
+    status: StatusSettings = StatusSettings()
 
 
 def settings_of(section: str) -> tuple[Field[Any], ...]:

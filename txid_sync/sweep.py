@@ -86,7 +86,19 @@ def swept(name: str, below: int) -> Effect:
 
     def effect(progress: Progress) -> Progress:
         if progress.documents[name].sweep_below != below:
-            return progress
-        return progress.with_document(name, sweep_below=0, sweep_asked=False)
+            return progress.with_document(name, sweep_candidates=0)
+        return progress.with_document(
+            name, sweep_below=0, sweep_asked=False, sweep_candidates=0
+        )
+
+    return effect
+
+
+def looked_up(name: str, candidates: int) -> Effect:
+    """Progress after so many candidates more."""
+
+    def effect(progress: Progress) -> Progress:
+        count = progress.documents[name].sweep_candidates + candidates
+        return progress.with_document(name, sweep_candidates=count)
 
     return effect

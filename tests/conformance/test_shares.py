@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.test_source import Held, apply, drain, passed
+from tests.conformance.walking import Held, apply, drain, passed
 from tests.conformance.worlds import KEYS, MemoryWorld, PostgresWorld, World
 from txid_sync import ids
 from txid_sync.cursor import Cursor

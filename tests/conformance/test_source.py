@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
+from tests.conformance.walking import Held, apply, drain, passed, put, rows, used
 from tests.conformance.worlds import KEYS, MemoryWorld, PostgresWorld, World
 from txid_sync import ids
 from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, UsageError
-from txid_sync.model import Limits, Page, StreamPage, clock_of, epoch_of
-from txid_sync.sinks.bulk import actions_of
+from txid_sync.model import Limits, StreamPage, clock_of, epoch_of
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
-
-Held = dict[str, tuple[int, object]]
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
@@ -29,54 +26,6 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         made = PostgresWorld(request.getfixturevalue("database"))
     yield made
     made.close()
-
-
-def passed(page: Page) -> Page:
-    """The page, its gate passed."""
-    while not page.ready():
-        pass
-    return page
-
-
-def apply(page: Page, held: Held) -> None:
-    """Apply a page as a sink would; None is a remembered delete."""
-    found = list(actions_of(page.body))
-    assert len(found) == page.documents
-    for action in found:
-        lines = action.data.decode().splitlines()
-        head = json.loads(lines[0])[action.operation]
-        assert head == {"_id": action.id, "version": page.version, "version_type": "external_gte"}
-        row = json.loads(lines[1]) if action.operation == "index" else None
-        if page.version >= held.get(action.id, (0, None))[0]:
-            held[action.id] = (page.version, row)
-
-
-def drain(source: Source, cursor: Cursor, held: dict[str, Held], size: int = 2) -> Cursor:
-    """Read and acknowledge all that is new; the cursor is stored and read after each page."""
-    for _ in range(1000):
-        reading = source.poll(cursor, 1, Limits(documents=size))
-        if reading.page is None:
-            return cursor
-        page = passed(reading.page.page)
-        assert page.documents <= size
-        apply(page, held[page.document])
-        if reading.page.truncated:
-            live = list(held[page.document])
-            apply(passed(source.lookup(page.document, live, 1)), held[page.document])
-        cursor = Cursor.from_json(reading.page.next.to_json())
-    raise AssertionError("the stream does not end")
-
-
-def rows(held: Held) -> dict[str, object]:
-    """The live documents: their column v."""
-    return {name: row["v"] for name, (_, row) in held.items() if isinstance(row, dict)}
-
-
-def put(world: World, table: str, keys: list[tuple[str, ...]], v: str) -> None:
-    """Commit rows."""
-    transaction = world.begin()
-    transaction.put(table, keys, v)
-    transaction.commit()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -123,16 +72,6 @@ def test_A08_an_idle_cursor_is_stable(world: World) -> None:
         assert reading.identity == source.identity()
 
 
-def _used(source: Source, work: Callable[[], None]) -> int:
-    """Txids that this takes at least; an autovacuum beside it may take one now and then."""
-    found = []
-    for _ in range(5):
-        before = source.clock()
-        work()
-        found.append(source.clock() - before)
-    return min(found)
-
-
 def test_A02_a_poll_assigns_no_txid(world: World) -> None:
     """The clock does not move by polling, loading or looking up."""
     source = world.source()
@@ -144,7 +83,28 @@ def test_A02_a_poll_assigns_no_txid(world: World) -> None:
             source.load("one", None, 1, Limits(2))
             source.lookup("one", ["1"], 1)
 
-    assert _used(source, read) == 0
+    assert used(source, read) == 0
+
+
+@pytest.mark.parametrize("entries", [2, 3, 100])
+def test_a_skim_lists_what_pages_would_read(world: World, entries: int) -> None:
+    """Each id once, the place behind as many entries as a page's, and a gate; no documents."""
+    source = world.source()
+    cursor, _ = source.begin()
+    for n in range(3):
+        put(world, "one", [("1",), ("2",)], str(n))
+    put(world, "two", [("7", "8")], "x")
+    first = source.poll(cursor, 1, Limits(documents=1)).page
+    assert first is not None
+    reading, ids = source.skim(first.next, 1, entries)
+    page = source.poll(first.next, 1, Limits(documents=min(entries, 6))).page
+    assert page is not None and reading.page is not None
+    assert (reading.page.next, reading.page.until_clock) == (page.next, page.until_clock)
+    assert sorted(ids) == ["1", "2"]
+    skimmed = passed(reading.page.page)
+    assert (skimmed.documents, skimmed.body, skimmed.document) == (0, b"", "one")
+    assert skimmed.fingerprint == page.page.fingerprint
+    assert source.page_keys("one", Limits(documents=3)) <= 3
 
 
 def test_pages_carry_the_clock_of_their_own_snapshot(world: World) -> None:
@@ -265,6 +225,18 @@ def test_describe_names_key_and_fingerprint(world: World) -> None:
     assert page.fingerprint == schemas["one"].fingerprint
 
 
+def test_describe_tells_about_how_many_rows_there_are(world: World) -> None:
+    """As far as statistics know, also those that are made while the source is connected."""
+    source = world.source()
+    first = source.describe()
+    put(world, "one", [(str(n),) for n in range(30)], "x")
+    world.analyze()
+    found = source.describe()
+    assert found["one"].rows == 30
+    assert found["two"].rows in (None, 0)
+    assert found == first  # rows that come and go are no other schema
+
+
 def test_what_a_reader_wants_is_not_pruned(world: World) -> None:
     """A reader that was noted before its cursor began finds every row, whatever others prune; an
     open transaction is wanted by whoever begins now; what nobody wants goes."""
@@ -301,7 +273,7 @@ def test_A02_pruning_again_changes_nothing(world: World) -> None:
         for reader, txid in (("r", wanted), ("r", None), ("", None)):
             assert source.prune("one", reader, txid, 100) == 0
 
-    assert _used(source, prune) == 0
+    assert used(source, prune) == 0
 
 
 def test_a_cursor_that_pruning_has_overtaken_is_refused(world: World) -> None:

@@ -49,6 +49,9 @@ class World(Protocol):
     def begin(self) -> Transaction:
         """A transaction on a connection of its own."""
 
+    def analyze(self) -> None:
+        """Bring statistics up to date."""
+
     def close(self) -> None:
         """Let go of everything."""
 
@@ -97,6 +100,9 @@ class MemoryWorld:
     def begin(self) -> Transaction:
         """A transaction on a connection of its own."""
         return MemoryTransaction(self.database.connect())
+
+    def analyze(self) -> None:
+        """They always are."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -162,6 +168,10 @@ class PostgresWorld:
     def begin(self) -> Transaction:
         """A transaction on a connection of its own."""
         return PostgresTransaction(self.world.session())
+
+    def analyze(self) -> None:
+        """Bring statistics up to date."""
+        self.world.run("analyze")
 
     def close(self) -> None:
         """Close every connection."""

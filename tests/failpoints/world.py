@@ -95,7 +95,7 @@ class World:
         self.store = MemoryProgress()
         self.documents: Sequence[Document] = (A, B)
         self.options = PipelineOptions(
-            Limits(documents=2), skim_entries=48, save_interval_seconds=0.0, brake_share=1.0,
+            Limits(documents=2), 4, 48, save_interval_seconds=0.0, brake_share=1.0,
             prune_interval_seconds=5.0,
         )  # fmt: skip
         self.now_seconds = 0.0

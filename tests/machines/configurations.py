@@ -40,6 +40,8 @@ def good(key: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(["", "dbname=d", "host=h user=u", "postgresql://u@h:5/d?a=b"])
     if key.endswith("_file"):
         return st.just("")
+    if key == "status.listen":
+        return st.sampled_from(["", "9464", ":9464", "[::1]:0", "10.0.0.7:9464"])
     if key == "sink.url":
         return st.sampled_from(["http://h:9200", "https://a:1,https://b:2"])
     return st.text("abz.9", min_size=1, max_size=8).filter(lambda text: text.strip("."))

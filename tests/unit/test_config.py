@@ -49,7 +49,7 @@ def another(setting: Field[Any]) -> bool | int | float | str:
         return setting.default + 1
     if type(setting.default) is float:
         return setting.default / 2
-    return "dbname=other" if setting.name == "dsn" else "other-name"
+    return {"dsn": "dbname=other", "listen": "10.0.0.7:9464"}.get(setting.name, "other-name")
 
 
 def value_of(found: Config, section: str, key: str) -> object:

@@ -41,6 +41,14 @@ def test_stored_progress_comes_back_equal_and_byte_stable() -> None:
     assert again.to_json() == PROGRESS.to_json()
 
 
+def test_counts_of_load_and_sweep_are_kept_only_while_they_run() -> None:
+    """A count comes back as it was; one of 0 is not in the text, so that older programs read it."""
+    assert "load_documents" not in PROGRESS.to_json()
+    assert "sweep_candidates" not in PROGRESS.to_json()
+    counting = PROGRESS.with_document("a", load_documents=7, sweep_candidates=2**40)
+    assert Progress.from_json(counting.to_json()) == counting
+
+
 def test_changing_one_document_leaves_the_rest() -> None:
     """`with_document` gives a new value; the old one is as it was."""
     changed = PROGRESS.with_document("a", load=False)
@@ -64,6 +72,8 @@ def test_changing_one_document_leaves_the_rest() -> None:
         ("marker", 1), ("marker", {"nonce": "n"}), ("marker", {"nonce": "n", "version": "1"}),
         ("marker", {"nonce": 1, "version": 1}), ("closed", 1), ("workers", 0), ("workers", 129),
         ("workers", "2"), ("base", [1]), ("base", [1, "2"]), ("base", 5),
+        ("documents.a.load_documents", -1),
+        ("documents.a.load_documents", True), ("documents.a.sweep_candidates", "1"),
     ],
 )  # fmt: skip
 def test_F19_every_damaged_field_is_refused(path: str, new: object) -> None:

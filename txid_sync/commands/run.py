@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import click
 
 from txid_sync import logs, ui
+from txid_sync.address import address_of
 from txid_sync.commands.options import configured, option, require_documents
 from txid_sync.errors import UsageError
 from txid_sync.runner import run_until_stopped
-from txid_sync.settings import Config
+from txid_sync.settings import Config, StatusSettings
 from txid_sync.share import MAX_WORKERS, WHOLE, Share
 from txid_sync.sinks.discard import DiscardSink
 from txid_sync.wiring import Choices, assemble
@@ -43,6 +45,10 @@ from txid_sync.workers import LEASHED, WORKER, end_with_parent, run_workers
     "--workers", envvar="TXID_SYNC_WORKERS", type=click.IntRange(1, MAX_WORKERS), metavar="N",
     help="Run N workers, each a process of its own.",
 )
+@option(
+    "--listen", envvar="TXID_SYNC_LISTEN", metavar="HOST:PORT",
+    help="Answer HTTP: /status, /metrics, /healthz.  A port alone: on 127.0.0.1.",
+)
 @configured
 def command(
     config: Config,
@@ -52,6 +58,7 @@ def command(
     allow_deletes: bool,
     worker: str | None,
     workers: int | None,
+    listen: str | None,
 ) -> None:
     """Sync until stopped, or once.
 
@@ -60,6 +67,8 @@ def command(
 
     Workers split the keys by a hash, each with progress of its own.  Their number can be changed
     at any time: those of the new number go on where the old ones are, which end with exit code 6.
+    Worker N listens N - 1 ports higher.  A run that ends by itself (--once, --dry-run) listens only
+    if --listen is given.
     """
     require_documents(config)
     leashed = os.environ.get(LEASHED) == "1"
@@ -73,6 +82,7 @@ def command(
         logs.name_worker(str(share))
     if leashed:
         end_with_parent()
+    config = _listening(config, listen, once or dry_run, share)
     if config.sink is None and not dry_run:
         ui.message("the configuration has no [sink]: a dry run, nothing is written")
     choices = Choices(
@@ -88,3 +98,12 @@ def command(
 
 def _of(share: Share) -> str:
     return "" if share.whole else f" of worker {share}"
+
+
+def _listening(config: Config, listen: str | None, ends: bool, share: Share) -> Config:
+    """The configuration of this run, or of one of its workers, as to where it listens."""
+    text = listen or "" if listen is not None or ends else config.status.listen
+    address = address_of(text)
+    if address is not None and address[1] and not share.whole:
+        text = f"[{address[0]}]:{address[1] + share.number - 1}"
+    return replace(config, status=StatusSettings(text))

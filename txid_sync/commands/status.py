@@ -59,4 +59,4 @@ def _worker(state: WorkerState) -> tuple[str, ...]:
 
 
 def _row(state: DocumentState) -> tuple[str, ...]:
-    return state.document, state.table, state.phase
+    return state.document, state.table, state.text

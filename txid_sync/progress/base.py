@@ -38,6 +38,7 @@ class DocumentProgress:
     whether a load still runs, `load_after` the last key it has written, `load_version` the version
     at its start.  `sweep_below`: documents below this version have to be looked up and removed if
     they have no row (0: no sweep is due); `sweep_asked` frees that sweep of the brake.
+    `load_documents` are written by this load, `sweep_candidates` looked up by this sweep so far.
     """
 
     table: str
@@ -50,6 +51,8 @@ class DocumentProgress:
     load_version: int = 0
     sweep_below: int = 0
     sweep_asked: bool = False
+    load_documents: int = 0
+    sweep_candidates: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,11 @@ class Progress:
     def to_json(self) -> str:
         """Byte-stable JSON: equal progress gives equal text."""
         documents = {
-            name: {f: getattr(d, f) for f in DocumentProgress.__slots__}
+            name: {
+                f: getattr(d, f)
+                for f in DocumentProgress.__slots__
+                if f not in _ABSENT_IF_0 or getattr(d, f)
+            }
             for name, d in self.documents.items()
         }
         value = {
@@ -183,6 +190,7 @@ _TYPES = {
     "sweep_below": int,
     "sweep_asked": bool,
 }
+_ABSENT_IF_0 = ("load_documents", "sweep_candidates")
 
 
 def _counts(value: Any) -> Counts:
@@ -213,6 +221,9 @@ def _workers(workers: Any, base: Any) -> tuple[int, Fence | None]:
 def _document(value: Any) -> DocumentProgress:
     for name, kind in _TYPES.items():
         if type(value[name]) is not kind:
+            raise TypeError(f"{name} is {value[name]!r}")
+    for name in _ABSENT_IF_0:
+        if type(value.get(name, 0)) is not int or value.get(name, 0) < 0:
             raise TypeError(f"{name} is {value[name]!r}")
     after = value["load_after"]
     if after is not None:

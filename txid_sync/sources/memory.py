@@ -294,7 +294,8 @@ class MemorySource(MemoryUpkeep):
         columns = table.columns or tuple(Column(name, "text") for name in table.key)
         if document.columns:
             columns = tuple(c for c in columns if c.name in document.columns)
-        return Schema(columns, table.key, table.relation, table.fingerprint)
+        rows = len(self.database.rows(table.name, self.database.snapshot()))
+        return Schema(columns, table.key, table.relation, table.fingerprint, rows)
 
     def _entries(self, name: str, cursor: Cursor, until: Snapshot, look: Look) -> list[Entry]:
         """The rest of the window in one table."""

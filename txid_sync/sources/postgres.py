@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from txid_sync.cursor import Cursor, Position
@@ -115,13 +115,15 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         self.connect()
         tables = [statements.table for statements in self._statements.values()]
         parameters = {"relations": array([table.relation for table in tables])}
-        catalog = self._session.row(QUERIES["catalog"], parameters)["catalog"]
+        found = self._session.row(QUERIES["catalog"], parameters)
+        catalog, rows = found["catalog"], found["rows"]
         if self._described is None or self._described[0] != catalog:
             for table in tables:
                 check_triggers(self._session, table)
-            found = {n: schema_of(self._session, s) for n, s in self._statements.items()}
-            self._described = catalog, found
-        return self._described[1]
+            schemas = {n: schema_of(self._session, s) for n, s in self._statements.items()}
+            self._described = catalog, schemas
+        known = zip(self._described[1].items(), rows, strict=True)
+        return {name: replace(schema, rows=count) for (name, schema), count in known}
 
     def begin(self) -> tuple[Cursor, int]:
         """A first cursor that has passed the gate."""

@@ -447,7 +447,9 @@ select count(*) as triggers,
 
 -- catalog --
 -- Whether anything has changed of what is asked of each table one by one: all that the fingerprints
--- hold, keys, heirs, and how the tables are tracked.  One statement for all tables.
+-- hold, keys, heirs, and how the tables are tracked.  One statement for all tables.  Beside it about
+-- how many rows each has, by the statistics (null: there are none); those of a partitioned table are
+-- kept for its partitions.
 with members as (
   select c.oid, concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind, c.relrowsecurity,
                                   c.relforcerowsecurity) as text
@@ -474,7 +476,12 @@ select md5(concat_ws('|',
   (select string_agg(concat_ws(' ', a.attrelid, a.attnum, a.xmin), ',' order by a.attrelid, a.attnum)
      from pg_class c join pg_attribute a on a.attrelid = c.oid where c.relkind = 'c'),
   (select string_agg(concat_ws(' ', t.id, t.relation::oid, t.log, t.key, t.capture), ',' order by t.id)
-     from txid_sync.tracked t))) as catalog
+     from txid_sync.tracked t))) as catalog,
+  array(select (select nullif(sum(greatest(c.reltuples, 0)), 0)::bigint
+                  from (select r.oid as relid union select relid from pg_partition_tree(r.oid)) p
+                  join pg_class c on c.oid = p.relid and c.relkind <> 'p')
+          from unnest(%(relations)s::oid[]) with ordinality r(oid, ordinal)
+         order by r.ordinal) as rows
 
 -- fingerprint --
 -- What the change log does not show: the table itself, its columns, our triggers, row-level
