@@ -102,15 +102,12 @@ def test_the_figures_are_those_of_status(place: Place) -> None:
     place.run("init")
     with running(place) as run:
         eventually(lambda: run.ask("/healthz") == (200, "ok\n"), 60)
+        wanted = {"phase": "sync", "lag_transactions": 0, "acknowledged_documents": 7}
+        eventually(lambda: wanted.items() <= run.status().items(), 60)
         place.sql("insert into shop.orders values (6, 'new')")
-
-        def level() -> dict[str, Any] | None:
-            found = run.status()
-            done = found["acknowledged_documents"] == 8 and found["phase"] == "sync"
-            return found if done and found["lag_transactions"] == 0 else None
-
-        shown = eventually(level, 60)
-        assert shown is not None
+        wanted["acknowledged_documents"] = 8
+        eventually(lambda: wanted.items() <= run.status().items(), 60)
+        shown = run.status()
         assert len(place.documents("orders")) == 6
         stored = json.loads(place.run("status", "--json").stdout)
         for name in ("pipeline", "epoch", "acknowledged_documents", "dead_letters"):
