@@ -44,6 +44,10 @@ class PipelineSettings:
         Limits().body_bytes, "bytes in one page, about", **_within(1, MAX_PAGE_BYTES)
     )
     in_flight: int = _setting(2, "bulk requests in flight at most", **_within(1, 64))
+    skim_entries: int = _setting(
+        100_000, "log entries listed at a time, so that a long backlog has each key once; 0: never",
+        **_within(0, 10_000_000),
+    )
     poll_interval_seconds: float = _setting(
         0.25, "longest sleep between two polls", **_within(0.001, ONE_DAY_SECONDS)
     )

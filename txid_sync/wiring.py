@@ -144,6 +144,7 @@ def pipeline_options(config: Config, choices: Choices) -> PipelineOptions:
     return PipelineOptions(
         limits=Limits(settings.page_documents, settings.page_bytes),
         in_flight=settings.in_flight,
+        skim_entries=settings.skim_entries,
         save_interval_seconds=settings.save_interval_seconds,
         prune_interval_seconds=0.0 if dry else settings.prune_interval_seconds,
         marker_interval_seconds=0.0 if dry else settings.marker_interval_seconds,

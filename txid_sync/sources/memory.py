@@ -128,13 +128,17 @@ class MemorySource(MemoryUpkeep):
         entries = self._limit(name, found, limits, look)
         page = self._build(name, self._keys(entries), epoch, look)
         full = self._full(entries, found, page)
-        return self._moved(cursor.open(until), entries, names[1:], page, full)
+        return self._moved(cursor, until, entries, names[1:], (page, full))
 
     def _moved(
-        self, cursor: Cursor, entries: Sequence[Entry], rest: Sequence[str], page: Page, full: bool
+        self,
+        cursor: Cursor,
+        until: Snapshot,
+        entries: Sequence[Entry],
+        rest: Sequence[str],
+        read: tuple[Page, bool],
     ) -> StreamPage:
-        assert cursor.window is not None
-        until = cursor.window.until
+        page, full = read
         last = self._position(entries) if entries else None
         after = self._next(cursor, until, last, full, rest)
         truncated = any(entry.key is None for entry in entries)
@@ -152,7 +156,7 @@ class MemorySource(MemoryUpkeep):
         found = self._order(self._entries(names[0], cursor, until, look))
         page = self._build(names[0], (), epoch, look)
         full = len(found) > entries
-        stream = self._moved(cursor, found[:entries], names[1:], page, full)
+        stream = self._moved(cursor, until, found[:entries], names[1:], (page, full))
         ids = [document_ids.encode(key) for key in self._keys(found[:entries])]
         return replace(reading, page=stream), ids
 
