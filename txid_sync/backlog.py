@@ -17,7 +17,8 @@ Rules
 2. What was seen counts within one window and one table, and only while nothing is thrown away:
    another window, or a rewind, begins anew.
 3. At most `MAX_SEEN` ids are remembered; a key that is forgotten is written once more.
-4. Where skims find that nearly every key is new, the rest of the window is read in plain pages.
+4. Where nearly every key is still new after `ENOUGH_SEEN`, the rest of the window is read in
+   plain pages.
 5. A rewind throws a whole skim away.  So the next ones are shorter, down to plain pages, and longer
    again with every page that passes: whatever the sink lets through counts in the end.
 
@@ -34,6 +35,7 @@ from txid_sync.model import StreamPage
 from txid_sync.snapshot import Snapshot
 
 MAX_SEEN = 200_000
+ENOUGH_SEEN = 100_000
 LEAST_GAIN = 0.05  # of the entries have to be of keys already seen
 LONGER, SHORTER = 4, 16
 
@@ -74,9 +76,10 @@ class Backlog:
         new = tuple(id for id in ids if id not in seen)
         if len(seen) + len(new) <= MAX_SEEN:
             seen = seen.union(new)
+        gains = len(new) <= (1 - LEAST_GAIN) * self.entries
         return Backlog(
             cursor.window.until, skimmed.page.document, seen, new, 0, skimmed,
-            pays=len(new) <= (1 - LEAST_GAIN) * self.entries, entries=self.entries,
+            pays=gains or len(seen) < ENOUGH_SEEN, entries=self.entries,
         )  # fmt: skip
 
     def next(self, keys: int) -> Sequence[str]:

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from tests.unit.pipelines import OPTIONS, World, drain, run
-from txid_sync.backlog import MAX_SEEN, Backlog
+from txid_sync.backlog import ENOUGH_SEEN, MAX_SEEN, Backlog
 from txid_sync.cursor import Cursor, Position
 from txid_sync.model import Page, StreamPage
 from txid_sync.pipeline import Pipeline
@@ -121,13 +121,22 @@ def _skimmed() -> StreamPage:
 
 
 def test_skims_of_different_keys_end() -> None:
-    """Where nearly every key is new, the rest of this window is not skimmed, but the next one."""
-    backlog = Backlog(entries=20).skim(_cursor(), _skimmed(), [str(n) for n in range(20)])
+    """Where nearly every key is new for long, the rest of this window is not skimmed."""
+    ids = [str(n) for n in range(ENOUGH_SEEN)]
+    backlog = Backlog(entries=ENOUGH_SEEN).skim(_cursor(), _skimmed(), ids)
     assert not backlog.due(_cursor(txid=60))
     assert backlog.due(_cursor("3:200:"))
     assert backlog.due(_cursor(table="b"))
-    again = Backlog(entries=20).skim(_cursor(), _skimmed(), [str(n) for n in range(19)])
+    again = Backlog(entries=len(ids) + len(ids) // 15).skim(_cursor(), _skimmed(), ids)
     assert again.due(_cursor(txid=60))
+
+
+def test_rounds_of_the_same_keys_are_noticed_in_the_end() -> None:
+    """Keys that come again only after a whole skim: the next one finds them."""
+    backlog = Backlog(entries=20).skim(_cursor(), _skimmed(), [str(n) for n in range(20)])
+    assert backlog.due(_cursor(txid=60))
+    backlog = backlog.ended().skim(_cursor(), _skimmed(), [str(n) for n in range(20)])
+    assert backlog.next(100) == ()
 
 
 def test_a_window_is_skimmed_only_behind_a_full_page() -> None:
