@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.conformance.walking import Held, apply, drain, passed
-from tests.conformance.worlds import KEYS, MemoryWorld, PostgresWorld, World
+from tests.conformance.worlds import KEYS, World
 from txid_sync import ids
 from txid_sync.cursor import Cursor
 from txid_sync.model import Limits
@@ -17,18 +15,6 @@ from txid_sync.sources.base import Source
 COUNTS = (1, 2, 3, 128)
 NAMES = ["-5", "", "a,b", "\\", "ümlaut", "6f9619ff-8b86-d011-b42d-00c04fc964ff", *"0123456789"]
 ROWS = {"one": [(name,) for name in NAMES], "two": [(x, y) for x in NAMES[:6] for y in NAMES[:4]]}
-
-
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """Two tracked, empty tables."""
-    made: World
-    if request.param == "memory":
-        made = MemoryWorld()
-    else:
-        made = PostgresWorld(request.getfixturevalue("database"))
-    yield made
-    made.close()
 
 
 def put(world: World, v: str = "v") -> None:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.conformance.walking import Held, apply, drain, passed, put, rows, used
-from tests.conformance.worlds import KEYS, MemoryWorld, PostgresWorld, World
+from tests.conformance.worlds import KEYS, World
 from txid_sync import ids
 from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, UsageError
 from txid_sync.model import Limits, StreamPage, clock_of, epoch_of
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
-
-
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """Two tracked, empty tables."""
-    made: World
-    if request.param == "memory":
-        made = MemoryWorld()
-    else:
-        made = PostgresWorld(request.getfixturevalue("database"))
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
