@@ -8,7 +8,7 @@ from tests.conformance.walking import Held, apply, drain, passed, put, rows, use
 from tests.conformance.worlds import KEYS, World
 from txid_sync import ids
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, UsageError
+from txid_sync.errors import Discontinuity, SourceUnavailable, UsageError
 from txid_sync.model import Limits, StreamPage, clock_of, epoch_of
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources.base import Source
@@ -91,6 +91,21 @@ def test_a_skim_lists_what_pages_would_read(world: World, entries: int) -> None:
     assert (skimmed.documents, skimmed.body, skimmed.document) == (0, b"", "one")
     assert skimmed.fingerprint == page.page.fingerprint
     assert source.page_keys("one", Limits(documents=3)) <= 3
+
+
+def test_the_gate_of_a_skim_is_lost_with_its_connection(world: World) -> None:
+    """A skim that lists nothing new moves the cursor with no other page's gate before it."""
+    source = world.source()
+    cursor, _ = source.begin()
+    put(world, "one", [("1",), ("2",)], "a")
+    first = source.poll(cursor, 1, Limits(documents=1)).page
+    assert first is not None
+    skimmed = source.skim(first.next, 1, 9)[0].page
+    assert skimmed is not None
+    source.close()
+    source.connect()
+    with pytest.raises(SourceUnavailable):
+        skimmed.page.ready()
 
 
 def test_pages_carry_the_clock_of_their_own_snapshot(world: World) -> None:
