@@ -21,6 +21,8 @@ Rules
    plain pages.
 5. A rewind throws a whole skim away.  So the next ones are shorter, down to plain pages, and longer
    again with every page that passes: whatever the sink lets through counts in the end.
+6. The first skim of a window is two pages long, and each one longer than the one before: while keys
+   are listed, the sink has pages to work on.
 
 No I/O, no clock of the wall.
 """
@@ -68,6 +70,10 @@ class Backlog:
     def passed(self, most: int) -> Backlog:
         """A page of the stream is on its way; a skim may have `most` entries at the most."""
         return replace(self, entries=min(most, max(1, self.entries * LONGER)))
+
+    def closed(self, page: int) -> Backlog:
+        """A window was read to its end; a page has so many entries (rule 6)."""
+        return replace(self, entries=min(self.entries, 2 * page // LONGER))
 
     def skim(self, cursor: Cursor, skimmed: StreamPage, ids: Sequence[str]) -> Backlog:
         """Take in a skim of `entries` entries that was made with this cursor (rules 2 to 4)."""

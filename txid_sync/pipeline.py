@@ -75,7 +75,7 @@ class Pipeline:
         )
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
-        self._backlog = Backlog(entries=self._options.skim_entries)
+        self._backlog = Backlog()
         self._load_after: dict[str, tuple[str, ...] | None] = {}
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
         self._stream_next = True
@@ -88,6 +88,7 @@ class Pipeline:
         """Load progress, or make the first; compare it with source and sink; resync if needed."""
         self._keeper.start(self._options.load)
         self._rewind()
+        self._backlog = self._closed(Backlog(entries=self._options.skim_entries))
 
     def stop(self) -> None:
         """Wait for the requests in flight, then save progress.
@@ -232,7 +233,11 @@ class Pipeline:
 
         if self._send(page, effect, stream.until_clock if closes else 0, closes):
             self._read_cursor = stream.next
-            self._backlog = self._backlog.passed(self._options.skim_entries)
+            passed = self._backlog.passed(self._options.skim_entries)
+            self._backlog = self._closed(passed) if closes else passed
+
+    def _closed(self, backlog: Backlog) -> Backlog:
+        return backlog.closed(self._options.limits.documents)
 
     # -- loads and sweeps -------------------------------------------------------------------
 

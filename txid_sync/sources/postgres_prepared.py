@@ -47,5 +47,8 @@ def array(values: Sequence[int | str]) -> str:
     >>> print(array([3, 5]), array(["a", 'b"']))
     {"3","5"} {"a","b\""}
     """
-    quoted = (str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "{" + ",".join([f'"{value}"' for value in quoted]) + "}"
+    texts = [str(value) for value in values]
+    inner = '","'.join(texts)
+    if "\\" in inner or inner.count('"') != 2 * max(len(texts) - 1, 0):
+        inner = '","'.join([text.replace("\\", "\\\\").replace('"', '\\"') for text in texts])
+    return f'{{"{inner}"}}' if texts else "{}"

@@ -56,42 +56,36 @@ class PostgresRows(PostgresLog):
         self.connect()
         self._server.look()
         statements = self._statements[document]
-        columns = len(statements.table.key)
-        keys = [
-            (id, None if "\0" in id else ids.decode(id, columns)) for id in dict.fromkeys(wanted)
-        ]
-        known = [(id, key) for id, key in keys if key is not None]
-        pages = [self._lookup(statements, known, epoch)]
-        foreign = [id for id, key in keys if key is None]
+        keys, foreign = ids.decode_all([*dict.fromkeys(wanted)], len(statements.table.key))
+        pages = [self._lookup(statements, keys, epoch)]
         if foreign:
             pages.append(self._deletes(statements, foreign, epoch))
         return _joined(pages)
 
-    def _lookup(
-        self, statements: Statements, keys: list[tuple[str, tuple[str, ...]]], epoch: int
-    ) -> Page:
-        columns = len(statements.table.key)
-        parameters = {**self._server.parameters(epoch), "ids": array([id for id, _ in keys])}
-        for n in range(columns):
-            parameters[f"k{n + 1}"] = array([key[n] for _, key in keys])
+    def _lookup(self, statements: Statements, keys: ids.Keys, epoch: int) -> Page:
+        parameters = {**self._server.parameters(epoch), "ids": array(keys.ids)}
+        for n, column in enumerate(keys.columns, 1):
+            same = column is keys.ids
+            parameters[f"k{n}"] = parameters["ids"] if same else array(column)
         try:
             row = self._session.raw_row(statements.lookup, parameters)
             return self._built(statements, row, epoch)
         except psycopg2.Error as error:
             self._session.drop_if_broken()
-            if not (is_poison(error) or (is_too_much(error) and len(keys) > 1)):
+            if not (is_poison(error) or (is_too_much(error) and len(keys.ids) > 1)):
                 name = statements.table.document.name
                 raise translate(error, f"look up documents of {name}") from None
-            if len(keys) == 1:
-                return self._refused(statements, *keys[0], epoch, reason(error))
-        middle = len(keys) // 2
-        halves = keys[:middle], keys[middle:]
+            if len(keys.ids) == 1:
+                return self._refused(statements, keys, epoch, reason(error))
+        middle = len(keys.ids) // 2
+        halves = keys.part(slice(middle)), keys.part(slice(middle, None))
         return _joined([self._lookup(statements, half, epoch) for half in halves])
 
     def _refused(
-        self, statements: Statements, id: str, key: tuple[str, ...], epoch: int, why: str
+        self, statements: Statements, keys: ids.Keys, epoch: int, why: str
     ) -> Page:
         """One id that cannot be looked up: no key of this table, or a row that cannot be built."""
+        (id,), key = keys.ids, [column[0] for column in keys.columns]
         try:
             self._session.raw_row(statements.cast_key, _key_parameters(key))
         except psycopg2.Error as error:

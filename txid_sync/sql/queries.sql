@@ -189,7 +189,8 @@ coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)::bigint
 -- stands as item 0.
 with {now},
 log_rows as materialized (
-  select arms.*, sum(items) over (order by txid, seq) - items as items_before
+  select arms.*,
+         sum(items) over (order by txid, seq rows unbounded preceding) - items as items_before
     from ((select txid, seq, items, {log_keys}
              from {log}
             where txid = any {ended} and txid < %(until)s
@@ -206,7 +207,7 @@ log_rows as materialized (
    order by txid, seq
    limit %(limit)s + 1
 ),
-chosen as materialized (
+chosen as not materialized (
   select r.*,
          case when (txid, seq) = (%(at_txid)s, %(at_seq)s) then %(at_item)s else 0 end as first,
          least(items, %(limit)s::bigint + %(at_item)s - items_before) as last
