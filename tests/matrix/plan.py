@@ -70,20 +70,21 @@ def runs_of(
 ) -> list[Run]:
     """The runs for these pairs: each version's own suites once, the pair's suite for each pair.
 
+    An engine's own are run with the newest of its PostgreSQL versions, which has all types.
     `missing` maps engines to why they cannot run here; their PostgreSQL versions are tested all
     the same.
     """
     found = []
-    seen: set[str] = set()
+    pairs, seen = [*pairs], set[str]()
+    newest = {engine: version for version, engine in sorted(pairs, key=lambda pair: int(pair[0]))}
     for postgres, engine in pairs:
         files: tuple[str, ...] = ()
         if postgres not in seen:
             files += OF_POSTGRES + (MORE_OF_POSTGRES if more else ())
         seen.add(postgres)
         if engine not in missing:
-            if engine not in seen:
+            if newest[engine] == postgres:
                 files += OF_ENGINE + (MORE_OF_ENGINE if more else ())
-            seen.add(engine)
             files += PAIR
         found.append(Run(postgres, engine, files, missing.get(engine, "")))
     return found

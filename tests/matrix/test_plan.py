@@ -49,6 +49,8 @@ def test_every_suite_runs_once_per_version(
     ):
         for file in files:
             assert sorted(getattr(r, name) for r in runs if file in r.files) == sorted(versions)
+    own = {run.engine: run.postgres for run in runs if OF_ENGINE[0] in run.files}
+    assert all(p <= own[e] for p, e in pairs if e in own), "not the newest has its types"
     assert all((PAIR[0] in run.files) == (run.engine not in missing) for run in runs)
     assert {run.engine for run in runs if run.left_out} == set(missing)
 
