@@ -19,6 +19,7 @@ ENVIRONMENT_PREFIX = "TXID_SYNC_"
 SINK_TYPES = ("elasticsearch", "opensearch", "discard")
 CAPTURES = ("statement", "row")
 DISCONTINUITY = ("resync", "stop")
+COMPRESS = ("auto", "always", "never")
 ONE_DAY_SECONDS = 86_400
 
 
@@ -108,6 +109,9 @@ class SinkSettings:
     password: str = _setting("", "password", secret=True)
     password_file: str = _setting("", "file that holds the password", file_for="password")
     ca_file: str = _setting("", "PEM file of the authority that signed the server's certificate")
+    compress: str = _setting(
+        "auto", "gzip of request bodies; auto: where a node is on another machine", choices=COMPRESS
+    )
     progress_index: str = _setting("txid-sync-progress", "index that keeps progress", index=True)
     dead_letter_index: str = _setting(
         "txid-sync-dead-letters", "index of the documents that were refused", index=True

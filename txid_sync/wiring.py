@@ -133,6 +133,7 @@ def elasticsearch_settings(settings: SinkSettings) -> ElasticsearchSettings:
         user=settings.user,
         password=settings.password,
         ca_file=settings.ca_file,
+        compress=settings.compress,
     )
 
 

@@ -21,6 +21,7 @@ from elasticsearch import Elasticsearch
 
 from txid_sync.errors import PreconditionError, SinkUnavailable, TxidSyncError, UsageError
 from txid_sync.sinks.bulk import error_of
+from txid_sync.sinks.compression import LEAST_BYTES, compressed, is_wanted
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -33,6 +34,7 @@ class ElasticsearchSettings:
 
     `url` is one URL or several, separated by commas (nodes of one cluster); user and password may
     stand in it.  `api_key` is the encoded form (base64 of id:key).  `ca_file` is a PEM file.
+    `compress` tells whether request bodies are: always, never, or auto, where a node is remote.
     """
 
     url: str = field(repr=False)
@@ -40,6 +42,7 @@ class ElasticsearchSettings:
     user: str = ""
     password: str = field(default="", repr=False)
     ca_file: str = ""
+    compress: str = "auto"
 
     @property
     def nodes(self) -> Sequence[str]:
@@ -118,6 +121,7 @@ class Http:
         self._client = _client(settings, connections)
         self._transport: Transport = self._client.transport
         self._headers = _login_headers(settings)
+        self._compress = is_wanted(settings.compress, settings.nodes)
 
     def send(
         self, method: str, path: str, body: bytes | None = None, media_type: str = JSON
@@ -126,6 +130,9 @@ class Http:
         headers = {"accept": JSON, **self._headers}
         if body is not None:
             headers["content-type"] = media_type
+            if self._compress and len(body) >= LEAST_BYTES:
+                headers["content-encoding"] = "gzip"
+                body = compressed(body)
         try:
             answer = self._transport.perform_request(
                 method,
