@@ -218,7 +218,8 @@ def servers(patient: bool = True) -> Iterator[World]:
     """Private servers for a run."""
     with ExitStack() as stack:
         postgres = stack.enter_context(PostgresServer(settings=SETTINGS))
-        search = stack.enter_context(ElasticsearchServer(heap_megabytes=1024))
+        node = ElasticsearchServer(heap_megabytes=1024, long_lived=True)
+        search = stack.enter_context(node)
         yield World(postgres, search, patient)
 
 
