@@ -22,10 +22,11 @@ setup: ## Check the machine (Python, Java, Maven, psql) and make .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,dev]'
 	@touch $@
 
-# Two processes with servers of their own; a file's tests stay together.
+# Three processes with servers of their own: tests often wait. A file's tests stay together, and
+# files keep the order of tests/conftest.py.
 test: setup lint ## Lint, then run every test against real servers, then every version of them
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	$(BIN)/python -m tests.matrix --diagonal --but-default
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m tests.matrix --diagonal --but-default --at-once 3
 
 lint: .venv ## ruff and mypy --strict
 	$(BIN)/ruff check .

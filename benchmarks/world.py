@@ -215,10 +215,11 @@ class World:
 
 @contextmanager
 def servers(patient: bool = True) -> Iterator[World]:
-    """Private servers for a run."""
+    """Private servers for a run; without patience, for the tests, the node is a quick one."""
     with ExitStack() as stack:
         postgres = stack.enter_context(PostgresServer(settings=SETTINGS))
-        search = stack.enter_context(ElasticsearchServer(heap_megabytes=1024))
+        node = ElasticsearchServer(heap_megabytes=1024, long_lived=patient)
+        search = stack.enter_context(node)
         yield World(postgres, search, patient)
 
 

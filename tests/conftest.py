@@ -21,6 +21,27 @@ from txid_sync.dev.postgres_binaries import RELEASES
 KEPT = ("TXID_SYNC_CACHE", "TXID_SYNC_SEED")
 SCRUBBED = ("PG", "TXID_SYNC_", "POSTGRES_CONFIG", "ELASTICSEARCH_URL")
 NUMBERS = itertools.count(1)
+# Processes take whole files, in this order and then that of the folders.
+SLOWEST = (
+    "tests/chaos/test_fuzz.py",
+    "tests/integration/test_standby.py",
+    "tests/integration/test_processes.py",
+    "tests/integration/test_dev_servers.py",
+    "tests/faults/test_sink_wire.py",
+    "tests/faults/test_servers.py",
+    "tests/integration/test_cli_life.py",
+    "tests/model/test_pipelines.py",
+    "tests/integration/test_benchmarks.py",
+    "tests/faults/test_source_wire.py",
+    "tests/integration/test_workers.py",
+    "tests/integration/test_elasticsearch_faults.py",
+    "tests/integration/test_verify_stress.py",
+    "tests/faults/test_disks.py",
+    "tests/security/test_names.py",
+    "tests/integration/test_failovers.py",
+    "tests/soak/test_soak.py",
+    "tests/model/test_exhaustive.py",
+)
 
 
 def scrub_environment() -> None:
@@ -60,6 +81,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=tuple(engines.ENGINES),
         help="the search engine (default: %(default)s)",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no process ends long after the others."""
+    place = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -19,4 +19,4 @@ class Elasticsearch7(SearchServer):
     """One node of it."""
 
     def __init__(self, heap_megabytes: int = 1024) -> None:
-        super().__init__(ENGINE, heap_megabytes=heap_megabytes)
+        super().__init__(ENGINE, heap_megabytes=heap_megabytes, long_lived=True)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,13 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def run(seconds: float, seed: int, folder: Path, standby: bool = False) -> Outcome:
-    """One whole run on servers of its own; logs go to the folder."""
+def run(
+    seconds: float, seed: int, folder: Path, standby: bool = False, kinds: Collection[str] = ()
+) -> Outcome:
+    """One whole run on servers of its own; logs go to the folder.
+
+    `kinds`: nothing but these actions; all that there are, if none is named.
+    """
     with World(seed, folder, standby) as world:
         probe = Probe(world)
         actions = Actions(world, probe, seed)
@@ -98,7 +103,7 @@ def run(seconds: float, seed: int, folder: Path, standby: bool = False) -> Outco
         probe.start()
         try:
             eventually(lambda: probe.marks_seen, FIRST_MARK_SECONDS)
-            trouble(actions, world, seed, begun + seconds)
+            trouble(actions, world, seed, begun + seconds, kinds or actions.kinds)
         finally:
             actions.mend()
             world.stop()
@@ -108,16 +113,18 @@ def run(seconds: float, seed: int, folder: Path, standby: bool = False) -> Outco
         return outcome(world, probe, actions, seed, passed)
 
 
-def trouble(actions: Actions, world: World, seed: int, until: float) -> None:
-    """Rounds of all actions; the first is finished in any case."""
+def trouble(
+    actions: Actions, world: World, seed: int, until: float, kinds: Collection[str]
+) -> None:
+    """Rounds of all these actions; the first is finished in any case."""
     generator = random.Random(seed)
     world.http_proxy.draw(CHANCE_SEARCH, seed, http_menu(generator))
     world.postgres_proxy.draw(CHANCE_POSTGRES, seed, postgres_menu(generator))
     first = True
     while first or time.monotonic() < until:
-        kinds = list(actions.kinds) + ["kill -9"] * 3
-        generator.shuffle(kinds)
-        for kind in kinds:
+        order = [*kinds, *["kill -9"] * 3]
+        generator.shuffle(order)
+        for kind in order:
             if not first and time.monotonic() >= until:
                 return
             time.sleep(generator.uniform(0.0, 0.6))

@@ -32,6 +32,7 @@ from txid_sync.dev.engines import ENGINES, find_engine, left_out
 from txid_sync.dev.folders import remove_stale
 from txid_sync.dev.postgres import VERSIONS
 from txid_sync.dev.processes import alive, children
+from txid_sync.dev.search_server import class_archive
 
 PARENT = """
     import json, threading, time
@@ -155,7 +156,12 @@ def test_engines_side_by_side_keep_data_over_crash_and_restart() -> None:
 
 
 def check_engine(server: SearchServer) -> None:
-    """It is what it says it is, on this machine only, with its document and its setting."""
+    """It is what it says it is, on this machine only, with its document and its setting.
+
+    It runs from the archive of its classes, which Java drops where it does not fit.
+    """
+    archive = class_archive(server.engine, java.find_jdk(server.engine.least_java))
+    assert str(archive) in Path(f"/proc/{server.pid}/maps").read_text()
     assert server.request("GET", "/things/_doc/1")["_source"] == {"name": server.engine.name}
     (node,) = server.request("GET", "/_nodes/_local/thread_pool")["nodes"].values()
     assert node["version"] == server.version

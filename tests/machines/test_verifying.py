@@ -47,27 +47,6 @@ def test_no_verifier_raises_a_false_alarm(seed: int) -> None:
     search(VerifyMachine, seed, examples=120, steps=40)
 
 
-class AsksNoLog(Verifier):
-    """Counts every difference."""
-
-    def _evidence(self, document: Document, ids: Sequence[str]) -> Evidence | None:
-        found = super()._evidence(document, ids)
-        if found is None:
-            return None
-        return replace(found, view=replace(found.view, entries=(), complete=True))
-
-
-class _Pretending:
-    """A store that says something else."""
-
-    def __init__(self, store: object, *stored: object) -> None:
-        self._stored = stored
-
-    def load(self, _: str) -> object:
-        """The other progress."""
-        return self._stored
-
-
 class ReadsOnlyVersions(Verifier):
     """Misses contents: a document of any version stands for its row."""
 
@@ -92,8 +71,8 @@ class RepairsUnderItsOwnVersion(Verifier):
         return super()._repair(document, ids, replace(evidence, held=held))
 
 
-# Only rules that random schedules find for certain; test_verifier.py has one for every rule.
-BROKEN = (AsksNoLog, ReadsOnlyVersions, RepairsUnderItsOwnVersion)
+# Only rules that random schedules find soon; test_verifier.py has one for every rule.
+BROKEN = (ReadsOnlyVersions, RepairsUnderItsOwnVersion)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -35,9 +35,13 @@ class Search:
         self._queue = deque([(first, self.system.freeze())])
         self._ordinary: dict[tuple[int, int], int] = {}
 
-    def run(self, at_most: int) -> Outcome:
+    def run(self, at_most: int, whole: bool) -> Outcome:
         """Every state within the bounds, or the shortest way to a violation."""
         while self._queue:
+            if len(self._parents) > at_most:
+                if whole:
+                    raise AssertionError(f"more than {at_most} states: not exhaustive")
+                break
             here, frozen = self._queue.popleft()
             self.system.thaw(frozen)
             for action in list(self.system.actions()):
@@ -49,8 +53,6 @@ class Search:
                         schedule = (*self._way(here), _label(action, oracle))
                         return Outcome(len(self._parents), schedule, violation)
                     prefixes.extend(oracle.others())
-            if len(self._parents) > at_most:
-                raise AssertionError(f"more than {at_most} states: not exhaustive")
         return self._restless() or Outcome(len(self._parents))
 
     def _try(self, here: int, frozen: tuple[object, ...], action: Action, oracle: Oracle) -> str:
@@ -80,11 +82,15 @@ class Search:
         return tuple(reversed(labels))
 
     def _restless(self) -> Outcome | None:
-        """A state from which a process steps for ever, if there is one."""
+        """A state from which a process steps for ever, if there is one.
+
+        What was not expanded counts as rest.
+        """
+        ahead = {RESTS, *(state for state, _ in self._queue)}
         ends: set[tuple[int, int]] = set()
         for start in self._ordinary:
             way, at = dict.fromkeys([start]), start
-            while (after := self._ordinary[at]) != RESTS and (after, at[1]) not in ends:
+            while (after := self._ordinary[at]) not in ahead and (after, at[1]) not in ends:
                 at = after, at[1]
                 if at in way:
                     return Outcome(len(self._parents), self._way(at[0]), "never comes to rest")
@@ -93,12 +99,15 @@ class Search:
         return None
 
 
-def explore(scene: Scene, at_most: int = 10**6) -> Outcome:
-    """Search a scene; sweeps are made such that they can be kept."""
+def explore(scene: Scene, at_most: int = 10**6, whole: bool = True) -> Outcome:
+    """Search a scene; sweeps are made such that they can be kept.
+
+    Without `whole` the search ends once it has met more than `at_most` states.
+    """
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(pipeline, "candidates", Chunks))
         stack.enter_context(mock.patch.object(keeper, "fresh_nonce", _fresh_nonce))
-        return Search(scene).run(at_most)
+        return Search(scene).run(at_most, whole)
 
 
 def _fresh_nonce() -> str:

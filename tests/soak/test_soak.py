@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.soak import soak
 
-BURSTS = 12
+BURSTS = 6
 
 
 def test_the_log_stays_small_whether_a_pipeline_runs_or_not(

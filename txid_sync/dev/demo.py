@@ -57,7 +57,7 @@ def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
         with console.status("PostgreSQL and Elasticsearch start (fetched at the first time) ..."):
             postgres = stack.enter_context(PostgresServer())
-            elasticsearch = stack.enter_context(ElasticsearchServer())
+            elasticsearch = stack.enter_context(ElasticsearchServer(long_lived=True))
         console.print(
             f"PostgreSQL {postgres.version} and Elasticsearch {elasticsearch.version} run privately"
         )

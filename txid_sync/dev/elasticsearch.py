@@ -18,6 +18,9 @@ class ElasticsearchServer(SearchServer):
         settings: Mapping[str, object] | None = None,
         *,
         heap_megabytes: int = 512,
+        long_lived: bool = False,
     ) -> None:
         engine = f"elasticsearch-{version or DEFAULT_VERSION}"
-        super().__init__(engine, settings, heap_megabytes=heap_megabytes)
+        super().__init__(
+            engine, settings, heap_megabytes=heap_megabytes, long_lived=long_lived
+        )

@@ -6,6 +6,8 @@ An engine is named `<kind>-<version>`, for example `opensearch-3.8.0`.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +93,8 @@ def left_out() -> Mapping[str, str]:
     return found
 
 
-def fetched(engine: Engine, jdk: Jdk) -> Path:
-    """The jars (lib) and the compiled node (out), from the cache; compiled anew per JDK."""
+def class_path(engine: Engine, jdk: Jdk) -> list[Path]:
+    """The compiled node and the jars, from the cache; compiled anew per JDK."""
     sources = HERE / engine.sources
 
     def build(folder: Path) -> None:
@@ -100,9 +102,11 @@ def fetched(engine: Engine, jdk: Jdk) -> Path:
         (folder / "lib").mkdir()
         maven.copy_dependencies(sources / "pom.xml", folder / "lib", properties)
         compile_node(jdk, sources, folder)
+        pack(folder / "out", folder / "node.jar")
 
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.iterdir())))
-    return cached(f"{engine.name}-jdk{jdk.major}-{digest.hexdigest()[:8]}", build)
+    ready = cached(f"{engine.name}-jars-jdk{jdk.major}-{digest.hexdigest()[:8]}", build)
+    return [ready / "node.jar", *sorted((ready / "lib").iterdir())]
 
 
 def compile_node(jdk: Jdk, sources: Path, folder: Path) -> None:
@@ -110,3 +114,11 @@ def compile_node(jdk: Jdk, sources: Path, folder: Path) -> None:
     files = [str(file) for file in sorted(sources.glob("*.java"))]
     target = ["-cp", f"{folder / 'lib'}/*", "-d", str(folder / "out")]
     finish([jdk.javac, *target, *files], f"the node in {sources.name} does not compile")
+
+
+def pack(classes: Path, jar: Path) -> None:
+    """Move a folder of classes into a jar; Java archives loaded classes of jars only."""
+    with zipfile.ZipFile(jar, "w") as packed:
+        for file in sorted(classes.rglob("*.class")):
+            packed.write(file, file.relative_to(classes))
+    shutil.rmtree(classes)
