@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from txid_sync.errors import Discontinuity, TxidSyncError
-from txid_sync.model import Ack, Document, Page, Schema
+from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
 from txid_sync.progress.base import Fence, Progress
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.base import IndexState
@@ -145,6 +145,16 @@ class ModelSink(MemorySink):
         """All live (id, version), as of now."""
         self.hook("sink")
         return iter(list(super().scan(document)))
+
+    def fetch(self, document: str, ids: Sequence[str]) -> Mapping[str, Held]:
+        """These documents."""
+        self.hook("sink")
+        return super().fetch(document, ids)
+
+    def letters(self, document: str, ids: Sequence[str]) -> Mapping[str, DeadLetter]:
+        """Their dead letters."""
+        self.hook("sink")
+        return super().letters(document, ids)
 
     def content_of(self, document: str, id: str) -> tuple[int, bytes | None] | None:
         """Version and bytes of a document, or of a remembered delete."""
