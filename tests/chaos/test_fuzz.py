@@ -22,3 +22,4 @@ def test_A17_A18_F21_equal_after_every_fault(seed: int, tmp_path: Path, standby:
     assert found.exit_codes[fuzz.TAKEN_OVER] > 0
     assert found.marks_seen > 0
     assert found.versions_seen > 0
+    assert found.verified["reading: no difference"] > 0

@@ -238,11 +238,12 @@ class Chunks:
 
     def __next__(self) -> Sequence[str]:
         if self._running is None:
-            sink, document, below, brake, check, share = self.arguments
+            sink, document, below, brake, check, share, gone = self.arguments
             retold = _Retold(sink, self.told)
             self._running = candidates(
                 cast("MemorySink", retold), document, below, brake,
                 lambda version: None if retold.behind else check(version), share,
+                lambda ids: retold.tell(lambda: gone(ids)),
             )  # fmt: skip
             for _ in range(self.taken):
                 next(self._running)
@@ -270,7 +271,8 @@ class _Retold:
         self._old = list(told)
         self.behind = False
 
-    def _tell(self, ask: Callable[[], Any]) -> Any:
+    def tell(self, ask: Callable[[], Any]) -> Any:
+        """The answer, or what it was."""
         self.behind = bool(self._old)
         if self._old:
             return self._old.pop(0)
@@ -279,9 +281,9 @@ class _Retold:
 
     def count(self, document: str) -> int:
         """The sink's answer, or what it was."""
-        return cast("int", self._tell(lambda: self._sink.count(document)))
+        return cast("int", self.tell(lambda: self._sink.count(document)))
 
     def scan(self, document: str) -> Iterator[Sequence[tuple[str, int]]]:
         """The same; an index of a model has one chunk."""
-        chunks = self._tell(lambda: tuple(map(tuple, self._sink.scan(document))))
+        chunks = self.tell(lambda: tuple(map(tuple, self._sink.scan(document))))
         yield from chunks
