@@ -41,7 +41,7 @@ from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
 from txid_sync.share import WHOLE, Share
 from txid_sync.sinks.base import Sink
 from txid_sync.sources.base import Source
-from txid_sync.sweep import candidates, looked_up, swept
+from txid_sync.sweep import candidates, looked_up, swept, without_row
 
 __all__ = ["Pipeline", "PipelineOptions", "PipelineStatus"]
 
@@ -283,8 +283,9 @@ class Pipeline:
         free = entry.sweep_asked or self._options.brake_off
         brake = None if free else self._options.brake_share
         chunks = candidates(
-            self._sink, name, entry.sweep_below, brake, self._check_version, self._share
-        )
+            self._sink, name, entry.sweep_below, brake, self._check_version, self._share,
+            lambda ids: without_row(self._source, name, ids, self._options.limits),
+        )  # fmt: skip
         self._sweep = name, entry.sweep_below, chunks
         log.info("sweep of %s begins", name, extra={"action": "sweep"})
         self._failpoint("sweep-begun")

@@ -22,6 +22,7 @@ from typing import Any
 
 from tests.chaos.actions import Actions, http_menu, postgres_menu, written
 from tests.chaos.probes import Probe
+from tests.chaos.verifying import Verifications
 from tests.chaos.world import DATABASE, World
 from tests.support import eventually
 from txid_sync import ids
@@ -51,6 +52,7 @@ class Outcome:
     longest_lag_seconds: float
     marks_seen: int
     versions_seen: int
+    verified: Mapping[str, int]
     missing: int
     stale: int
     ghosts: int
@@ -75,6 +77,7 @@ class Outcome:
             f"syncers ended  {_listed(codes)} (exit code and count)",
             f"longest lag    {self.longest_lag_seconds:.1f} s, {self.marks_seen} marks arrived",
             f"versions       {self.versions_seen} looked at, none may go back",
+            *(f"verified       {n:5} x {how}" for how, n in sorted(self.verified.items())),
             f"dead letters   {self.dead_letters}",
             (f"missing {self.missing}, stale {self.stale}, ghosts {self.ghosts}, "
              f"resurrected {self.resurrected}"),
@@ -98,9 +101,11 @@ def run(
     with World(seed, folder, standby) as world:
         probe = Probe(world)
         actions = Actions(world, probe, seed)
+        verifications = Verifications(world, seed)
         begun = time.monotonic()
         world.start()
         probe.start()
+        verifications.start()
         try:
             eventually(lambda: probe.marks_seen, FIRST_MARK_SECONDS)
             trouble(actions, world, seed, begun + seconds, kinds or actions.kinds)
@@ -108,9 +113,11 @@ def run(
             actions.mend()
             world.stop()
             probe.end()
+            verifications.end()
         passed = time.monotonic() - begun
         world.drain()
-        return outcome(world, probe, actions, seed, passed)
+        verifications.last()
+        return outcome(world, probe, actions, verifications, passed)
 
 
 def trouble(
@@ -132,7 +139,9 @@ def trouble(
         first = False
 
 
-def outcome(world: World, probe: Probe, actions: Actions, seed: int, seconds: float) -> Outcome:
+def outcome(
+    world: World, probe: Probe, actions: Actions, verifications: Verifications, seconds: float
+) -> Outcome:
     """Compare both sides, and look through everything that was noted."""
     found = world.compare()
     total = Counter[str]()
@@ -149,12 +158,13 @@ def outcome(world: World, probe: Probe, actions: Actions, seed: int, seconds: fl
     problems += [f"a document went back: {what}" for what in probe.went_back[:10]]
     problems += ["a traceback in a log"] if TRACEBACK.search(said) else []
     problems += ["SIGTERM did not end a syncer" for s in world.syncers if s.killed_at_stop]
+    problems += verifications.problems
     problems += [] if codes[TAKEN_OVER] else ["no syncer was taken over"]
     problems += [] if found["equal"] else [f"not equal: {_where(found)}"]
     return Outcome(
-        seed, seconds, written(world.written), actions.counts,
+        world.seed, seconds, written(world.written), actions.counts,
         world.http_proxy.counts + world.postgres_proxy.counts, codes,
-        probe.longest_lag_seconds, probe.marks_seen, probe.versions_seen,
+        probe.longest_lag_seconds, probe.marks_seen, probe.versions_seen, verifications.counts,
         total["missing"], total["stale"], total["ghosts"],
         resurrected(world, found), total["dead"], tuple(problems),
     )  # fmt: skip

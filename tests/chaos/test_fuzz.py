@@ -34,3 +34,4 @@ def test_A17_A18_F21_equal_after_every_fault(
     assert found.exit_codes[fuzz.TAKEN_OVER] > 0
     assert found.marks_seen > 0
     assert found.versions_seen > 0
+    assert found.verified["reading: no difference"] > 0

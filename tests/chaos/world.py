@@ -100,13 +100,14 @@ class World(Closing):
         self._reader.start()
         through = {
             **self.environment,
-            "POSTGRES_CONFIG": make_dsn(self._polled_dsn, port=self.postgres_proxy.port),
+            "POSTGRES_CONFIG": make_dsn(self.polled_dsn, port=self.postgres_proxy.port),
             "ELASTICSEARCH_URL": self.http_proxy.url,
         }
         self.syncers = [Supervised(sync("--page-size", "300"), through, log) for log in self.logs]
 
     @property
-    def _polled_dsn(self) -> str:
+    def polled_dsn(self) -> str:
+        """The server that the syncers read, without a proxy."""
         return self.polled.dsn(DATABASE)
 
     @property
@@ -141,7 +142,7 @@ class World(Closing):
         if isinstance(self.postgres, Server) and isinstance(self.polled, Server):
             self.polled.caught_up_with(self.postgres)
         drained = subprocess.run(
-            sync("--once"), env={**self.environment, "POSTGRES_CONFIG": self._polled_dsn},
+            sync("--once"), env={**self.environment, "POSTGRES_CONFIG": self.polled_dsn},
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert drained.returncode == 0, drained.stderr[-3000:]

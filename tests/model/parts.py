@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from txid_sync.errors import Discontinuity, TxidSyncError
-from txid_sync.model import Ack, Document, Page, Schema
+from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
 from txid_sync.progress.base import Fence, Progress
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.base import IndexState
@@ -146,6 +146,16 @@ class ModelSink(MemorySink):
         self.hook("sink")
         return iter(list(super().scan(document)))
 
+    def fetch(self, document: str, ids: Sequence[str]) -> Mapping[str, Held]:
+        """These documents."""
+        self.hook("sink")
+        return super().fetch(document, ids)
+
+    def letters(self, document: str, ids: Sequence[str]) -> Mapping[str, DeadLetter]:
+        """Their dead letters."""
+        self.hook("sink")
+        return super().letters(document, ids)
+
     def content_of(self, document: str, id: str) -> tuple[int, bytes | None] | None:
         """Version and bytes of a document, or of a remembered delete."""
         index = self.indices.get(document)
@@ -228,11 +238,12 @@ class Chunks:
 
     def __next__(self) -> Sequence[str]:
         if self._running is None:
-            sink, document, below, brake, check, share = self.arguments
+            sink, document, below, brake, check, share, gone = self.arguments
             retold = _Retold(sink, self.told)
             self._running = candidates(
                 cast("MemorySink", retold), document, below, brake,
                 lambda version: None if retold.behind else check(version), share,
+                lambda ids: retold.tell(lambda: gone(ids)),
             )  # fmt: skip
             for _ in range(self.taken):
                 next(self._running)
@@ -260,7 +271,8 @@ class _Retold:
         self._old = list(told)
         self.behind = False
 
-    def _tell(self, ask: Callable[[], Any]) -> Any:
+    def tell(self, ask: Callable[[], Any]) -> Any:
+        """The answer, or what it was."""
         self.behind = bool(self._old)
         if self._old:
             return self._old.pop(0)
@@ -269,9 +281,9 @@ class _Retold:
 
     def count(self, document: str) -> int:
         """The sink's answer, or what it was."""
-        return cast("int", self._tell(lambda: self._sink.count(document)))
+        return cast("int", self.tell(lambda: self._sink.count(document)))
 
     def scan(self, document: str) -> Iterator[Sequence[tuple[str, int]]]:
         """The same; an index of a model has one chunk."""
-        chunks = self._tell(lambda: tuple(map(tuple, self._sink.scan(document))))
+        chunks = self.tell(lambda: tuple(map(tuple, self._sink.scan(document))))
         yield from chunks

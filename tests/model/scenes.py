@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.model.surroundings import Scene, Writer
 from txid_sync.progress.memory import SaveFault
@@ -23,6 +24,14 @@ def _at_once(what: str, *keys: str) -> Writer:
 _ONE, _GONE, _TWO = _at_once("put", "1"), _at_once("delete", "1"), _at_once("put", "2")
 _OPEN, _OPEN_DELETE = _put("1"), Writer("delete", ("1",))
 _WRITES = frozenset({"begin", "commit"})
+_BESIDE = _WRITES | {"step"}
+_TAMPERS = ("lose", "alter", "plant high")
+
+
+def _watched(writers: tuple[Writer, ...], budget: dict[str, int], **how: Any) -> Scene:
+    """One row, and a verifier that makes one pass."""
+    return Scene(writers, {"pass": 1, **budget}, rows=("1",), keys=("1",), **how)
+
 
 SCENES: dict[str, Scene] = {
     # Faults of sink and store, and the process dies between any two effects.
@@ -155,6 +164,35 @@ SCENES: dict[str, Scene] = {
     "two, resync": Scene((_GONE,), {"resync": 1}, syncers=2),
     "two, faults": Scene(
         (_ONE,), {"fault": 1}, syncers=2, faults=(Fault.LATE,), save_faults=(SaveFault.LOST,)
+    ),
+    # A verifier beside the stream, a crash, a resync, another server: never a false alarm.
+    "verify": _watched((_ONE, _GONE), {"inner": 2}, inner=_BESIDE),
+    "verify, in flight": _watched((_ONE, _GONE), {}, holds=True, in_flight=2, slow=True),
+    "verify, crash": _watched(
+        (_put("1", synchronous=False), _ONE), {"crash": 1, "inner": 1},
+        inner=frozenset({"crash", "begin"}),
+    ),
+    "verify, resync": _watched((_GONE,), {"resync": 1, "inner": 1}, inner=_BESIDE),
+    "verify, failover": _watched(
+        (_ONE,), {"lossy promote": 1, "inner": 1}, inner=frozenset({"lossy promote", "step"}),
+    ),
+    # Somebody else writes a document: it is found, and mended by nothing older.
+    "verify, foreign": _watched((_ONE, _GONE), {"tamper": 1}, tampers=_TAMPERS),
+    "repair": _watched(
+        (_ONE, _GONE), {"tamper": 1, "inner": 1}, inner=_BESIDE, repairs=True,
+        tampers=("alter", "plant high"),
+    ),
+    "repair, crash": _watched(
+        (_put("1", synchronous=False),), {"tamper": 1, "crash": 1, "inner": 1},
+        inner=frozenset({"crash"}), repairs=True, tampers=("lose", "alter"),
+    ),
+    "repair, faults": _watched(
+        (_ONE,), {"tamper": 1, "fault": 1, "inner": 1}, inner=_WRITES, repairs=True,
+        tampers=_TAMPERS, faults=(Fault.LATE, Fault.LOST),
+    ),
+    "repair, resync": _watched(
+        (_GONE,), {"tamper": 1, "resync": 1, "inner": 1}, inner=_BESIDE, repairs=True,
+        tampers=("alter",),
     ),
 }
 

@@ -54,6 +54,8 @@ class Scene:
     marks: bool = False  # a pipeline that rests writes a marker
     prunes: bool = False  # the pipelines prune, whenever they have stored anything
     brake: float | None = None  # the share that the delete brake allows, if it is on
+    repairs: bool = False  # a verifier mends what it finds
+    tampers: tuple[str, ...] = ()  # what somebody else may do to a document
 
 
 class Surroundings:

@@ -22,8 +22,9 @@ from typing import Any
 
 from tests.model import history
 from tests.model.parts import Frozen, ModelSink, ModelSource, ModelStore
-from tests.model.surroundings import EFFECTS, A, Action, Scene, Surroundings
+from tests.model.surroundings import EFFECTS, A, Action, Scene
 from tests.model.syncer import NAME, DeathError, Process, parsed, progress_key
+from tests.model.watching import HIGH, VERIFIER, Watched
 from tests.model.world import ViolationError
 from txid_sync.errors import Stop, TakenOver, Unavailable
 from txid_sync.model import Limits, Page, epoch_of, version_of
@@ -32,7 +33,7 @@ from txid_sync.progress.base import Progress
 from txid_sync.progress.memory import MemoryProgress
 
 
-class System(Surroundings):
+class System(Watched):
     """A database, a sink, a store, processes; its whole state can be kept and put back."""
 
     current: System
@@ -71,7 +72,7 @@ class System(Surroundings):
             self.database.state, self.sink.freeze(), dict(self.shared._stored),
             self.shared._last[0], tuple(p and p.freeze() for p in self.processes),
             dict(self.left), self.status, self.now, self.facts, self.histories, self.wal,
-            self.wiped_at, self.nonces,
+            self.wiped_at, self.nonces, self.foreign, self.quiet,
         )  # fmt: skip
 
     def thaw(self, frozen: Frozen) -> None:
@@ -79,7 +80,7 @@ class System(Surroundings):
         (
             self.database.state, sink, stored, self.shared._last[0], processes,
             left, self.status, self.now, self.facts, self.histories, self.wal,
-            self.wiped_at, self.nonces,
+            self.wiped_at, self.nonces, self.foreign, self.quiet,
         ) = frozen  # fmt: skip
         self.sink.thaw(sink)
         self.shared._stored.clear()
@@ -105,6 +106,7 @@ class System(Surroundings):
             state.wal, state.flushed, state.next_txid, state.latest_ended, state.running,
             state.identity, indices, late, stored and progress_key(parsed(stored[0])), processes,
             tuple(sorted(self.left.items())), self.status, self.facts, self.wiped_at, sent,
+            self.foreign, self.quiet and self.scene.tampers,
         ))  # fmt: skip
 
     def _connected(self, process: Process) -> bool:
@@ -121,6 +123,7 @@ class System(Surroundings):
                 yield from ((what, k) for what in ("die", "stop", "resync") if self._may(what, k))
         yield from self._source_actions()
         yield from self._sink_actions()
+        yield from self._watch_actions()
         if self.scene.slow and any(p and p.pipeline._keeper.dirty for p in self.processes):
             yield "time passes", 0
 
@@ -138,6 +141,8 @@ class System(Surroundings):
 
     def _perform(self, action: Action) -> None:
         what, which = action
+        if what not in ("pass", "tamper"):
+            self.quiet, self.happened = False, self.happened + 1
         if what in self.left:
             self.left[what] -= 1
         getattr(self, "_" + what.replace(" ", "_"))(which)
@@ -170,7 +175,7 @@ class System(Surroundings):
         self._moved = False
         if self._run(k, process.step) is False:
             self._check_rest(process)
-            self.rested = True
+            self.rested, self.quiet = True, not self._moved
 
     def _stop(self, k: int) -> None:
         """SIGTERM."""
@@ -254,6 +259,8 @@ class System(Surroundings):
             return
         beside = self._source_actions() if kind in ("source", "gate") else self._sink_actions()
         yield from (action for action in beside if action[0] in self.scene.inner)
+        if "pass" in self.scene.inner and self.sink.sender != VERIFIER:
+            yield from (action for action in self._watch_actions() if action[0] == "pass")
         if "step" in self.scene.inner:
             others = enumerate(self.processes)
             yield from (("step", k) for k, p in others if p and k != self.sink.sender)
@@ -298,7 +305,8 @@ class System(Surroundings):
         stored = self.shared._stored.get(NAME)
         if self.scene.ghosts or not stored or self._rewriting(parsed(stored[0])):
             return
-        for key in self.sink.indices[A.name].documents if A.name in self.sink.indices else ():
+        held = self.sink.indices[A.name].documents.keys() if A.name in self.sink.indices else set()
+        for key in held - self.foreign:
             content = self._content(key)
             if history.age(self.histories.get(("a", key), []), content, 0) < 0:
                 raise ViolationError(f"phantom: {key} holds {content}")
@@ -324,6 +332,8 @@ class System(Surroundings):
         if other_index or self._another_history(progress):
             return  # not noticed yet; equality at rest is asked all the same
         for (_, key), past in self.histories.items():
+            if key in self.foreign:
+                continue
             last = history.last_done(past, progress, complete_clock)
             content = self._content(key)
             if last >= 0 and history.missing(key, past, last, content, entry):
@@ -341,8 +351,9 @@ class System(Surroundings):
         if other_index and self.wiped_at == self.database.snapshot().clock:
             return  # looked at again when the next transaction has ended
         rows = self.database.rows("a", self.database.snapshot())
-        want = {key: row for (key,), row in rows.items()}
-        held = {key: self._content(key) for key in index.documents} if index else {}
+        want = {key: row for (key,), row in rows.items() if key not in self.foreign}
+        keys = index.documents.keys() - self.foreign if index else set()
+        held = {key: self._content(key) for key in keys}
         if want != held:
             raise ViolationError(f"not equal at rest: the table has {want}, the index {held}")
 
@@ -351,6 +362,8 @@ class System(Surroundings):
         past = self.histories.get((document, key), [])
         new = self.sink.content_of(document, key)
         assert new is not None
+        if new[0] == HIGH:
+            return  # not ordered by versions until the pipeline meets it, which it does
         before = history.age(past, history.text_of(old[1]), old[0])
         after = history.age(past, history.text_of(new[1]), new[0])
         if 0 <= after < before:
@@ -371,9 +384,9 @@ class System(Surroundings):
             raise ViolationError(f"stored progress went back from {was.cursor} to {now.cursor}")
 
     def _newest(self) -> int:
-        """The greatest version that the sink holds or remembers."""
+        """The greatest version that the sink holds or remembers of the pipelines."""
         held = [0]
         for index in self.sink.indices.values():
             held += [version for version, _ in index.documents.values()]
             held += index.tombstones.values()
-        return max(held)
+        return max(version for version in held if version != HIGH)

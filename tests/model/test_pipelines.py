@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.model import pipeline_mutants
-from tests.model.pipeline_mutants import CASES, Patch
+from tests.model import pipeline_mutants, verify_mutants
+from tests.model.pipeline_mutants import Patch
 from tests.model.scenes import SCENES
 from tests.model.search import explore
 from tests.model.world import Outcome
 from txid_sync.pipeline import Pipeline
 from txid_sync.progress.base import Progress
 
+CASES = (*pipeline_mutants.CASES, *verify_mutants.CASES)
 KNOWN_FIELDS = {
     "cursor", "identity", "epoch", "highest_version", "documents", "acknowledged", "place",
     "marker", "closed", "workers", "base",
@@ -74,7 +75,7 @@ def test_only_a_search_that_may_be_short_leaves_states_out() -> None:
 def test_every_pipeline_mutant_is_tried() -> None:
     """No mutant is left out of the table."""
     made = {
-        value for value in vars(pipeline_mutants).values()
+        value for module in (pipeline_mutants, verify_mutants) for value in vars(module).values()
         if getattr(value, "__annotations__", {}).get("return") == "Patch"
         and not value.__name__.startswith("_")
     }  # fmt: skip
