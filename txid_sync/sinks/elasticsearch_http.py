@@ -1,8 +1,9 @@
 """Requests to Elasticsearch or OpenSearch, and what their failures are called.
 
-Only the transport of the Elasticsearch client is used (nodes, TLS, auth, pooling), with plain
-media types: the same bytes serve Elasticsearch 7.17 to 9 and OpenSearch 2 and 3.  The client's own
-retries and sniffing are off, and it parses nothing: whoever asks decides.
+Only the transport of the Elasticsearch client is used (nodes, TLS, pooling), with plain media
+types: the same bytes serve Elasticsearch 7.17 to 9 and OpenSearch 2 and 3.  Its own retries and
+sniffing are off, and it parses nothing: whoever asks decides.  The client around it is left alone,
+since importing its hundreds of methods takes as long as all the rest of a start.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from elastic_transport import JsonSerializer, TlsError, Transport, TransportError
-from elasticsearch import Elasticsearch
+from elastic_transport.client_utils import url_to_node_config
 
 from txid_sync.errors import PreconditionError, SinkUnavailable, TxidSyncError, UsageError
 from txid_sync.sinks.bulk import error_of
@@ -118,8 +119,7 @@ class Http:
     ) -> None:
         self.where = ", ".join(settings.nodes)
         self._timeout_seconds = timeout_seconds
-        self._client = _client(settings, connections)
-        self._transport: Transport = self._client.transport
+        self._transport = _transport(settings, connections)
         self._headers = _login_headers(settings)
         self._compress = is_wanted(settings.compress, settings.nodes)
 
@@ -127,7 +127,7 @@ class Http:
         self, method: str, path: str, body: bytes | None = None, media_type: str = JSON
     ) -> Answer:
         """One request, tried once; raises SinkUnavailable if there is no answer."""
-        headers = {"accept": JSON, **self._headers}
+        headers = {"accept": JSON, "user-agent": "txid-sync", **self._headers}
         if body is not None:
             headers["content-type"] = media_type
             if self._compress and len(body) >= LEAST_BYTES:
@@ -168,23 +168,26 @@ class Http:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._transport.close()
 
 
-def _client(settings: ElasticsearchSettings, connections: int) -> Elasticsearch:
-    options: dict[str, Any] = {"ca_certs": settings.ca_file} if settings.ca_file else {}
+def _transport(settings: ElasticsearchSettings, connections: int) -> Transport:
     if not settings.nodes:
         raise UsageError("no sink URL is given")
     if settings.ca_file and not Path(settings.ca_file).is_file():
         raise UsageError(f"there is no file {settings.ca_file!r}", "see ca_file")
+    options: dict[str, Any] = {"ca_certs": settings.ca_file} if settings.ca_file else {}
     try:
-        return Elasticsearch(
-            list(settings.nodes),
-            connections_per_node=connections,
+        nodes = [
+            url_to_node_config(node).replace(connections_per_node=connections, **options)
+            for node in settings.nodes
+        ]
+        return Transport(
+            nodes,
             max_retries=0,
             retry_on_timeout=False,
             serializers=dict.fromkeys(_MEDIA_TYPES, _Bytes()),
-            **options,
+            meta_header=False,
         )
     except (ValueError, OSError) as error:
         raise UsageError(f"the sink's settings are refused: {error}", "see url, ca_file") from None
