@@ -172,7 +172,7 @@ def test_A17_F21_H08_the_pipeline_machine(seed: int) -> None:
     search(PipelineMachine, seed, examples=120, steps=30)
 
 
-BROKEN = (mutants.MovesWhenSent, mutants.EpochStoredLate)
+BROKEN = (mutants.MovesWhenSent,)  # the others: failpoints/test_memory.py finds them at once
 
 
 @pytest.mark.parametrize("mutant", BROKEN)
