@@ -44,6 +44,7 @@ class PipelineSystem(Writers):
         self.documents = (Document("a", "a"), Document("b", "b"))
         self.now_seconds = 0.0
         self.workers = 1
+        self.truncated: set[str] = set()
         self.faults: list[Fault] = []
         self.save_faults: list[SaveFault] = []
         self._class, self._verifier_class = pipeline_class, verifier_class
@@ -61,6 +62,7 @@ class PipelineSystem(Writers):
                 session.delete(table, *[(key,) for key in keys])
             elif what == "truncate":
                 session.truncate(table)
+                self.truncated.add(table)
             else:
                 rows = {(k,): json.dumps({"k": k, "v": self.numbers}) for k in keys}
                 session.write(table, rows)
@@ -134,8 +136,25 @@ class PipelineSystem(Writers):
     def arrive(self) -> None:
         """The newest late request arrives; for an index that is gone it does nothing."""
         if self.sink.late:
+            page = self.sink.late.pop()
+            if self._is_beyond(page):
+                page = self._known(page)
+            self.sink.late.append(page)
             with contextlib.suppress(Discontinuity):
                 self.sink.arrive(len(self.sink.late) - 1)
+
+    def _is_beyond(self, page: Page) -> bool:
+        """Whether rows may have gone since without a delete of their own: docs/guarantees.md."""
+        epochs = [progress.epoch for progress in stored_shares(self.store, "main").values()]
+        tables = {document.name: document.table for document in self.documents}
+        return epoch_of(page.version) < max(epochs) or tables.get(page.document) in self.truncated
+
+    def _known(self, page: Page) -> Page:
+        """The actions on what the index has, or remembers that it has deleted."""
+        index = self.sink.indices.get(page.document)
+        known = {**index.documents, **index.tombstones} if index else {}
+        data = [action.data for action in actions_of(page.body) if action.id in known]
+        return replace(page, body=b"".join(data), documents=len(data))
 
     def lossy_promotion(self, records: int) -> None:
         """A copy that lacks the last records takes over; requests of the old life are over."""
