@@ -10,9 +10,9 @@ Rules
    ended a transaction, so its clock is new.
 4. A changed set of documents discards the open window; its rows are read again.
 5. Another timeline of the same database is the same history as far as progress speaks of it, if
-   the marker that was written last is in it, and nothing was counted or sent since: whatever comes
-   before the marker in the write-ahead log is then in it too (`proved`).  A new cursor comes after
-   the marker.
+   the marker that was written last is in it, and nothing was counted, sent or repaired since:
+   whatever comes before the marker in the write-ahead log is then in it too (`proved`).  A new
+   cursor comes after the marker.
 
 | what differs from progress            | epoch | cursor         | load + sweep      |
 |---------------------------------------|-------|----------------|-------------------|

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, Schema, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions
-from txid_sync.progress.base import Fence, Marker, Progress, ProgressStore
+from txid_sync.progress.base import Fence, Marker, Progress, ProgressStore, fresh_nonce
 from txid_sync.recovery import may_be_marked, same_history
 from txid_sync.share import WHOLE, Share
 from txid_sync.shares import ShareProgress
@@ -151,13 +150,14 @@ class Keeper(Upkeep):
 
         What a process that died has sent was read again before this one came to rest.
         """
-        progress, marker = self.progress, self.progress.marker
-        moved = marker is None or marker.version != progress.highest_version
+        progress, last = self.progress, self.progress.marker
+        moved = last is None or last.version != progress.highest_version
         may = self._marker_interval_seconds and may_be_marked(progress.identity)
         if not may or (self._nothing_sent and not moved):
             return
         self._marked_at, nonce = self._seconds(), fresh_nonce()
         try:
+            repair = self._stored.repair()
             identity = self._source.mark(self._marker_name(), nonce)
         except Unavailable as error:  # a connection that is lost shows in the next poll
             log.debug("%s: the marker is written later", error.message)
@@ -167,7 +167,8 @@ class Keeper(Upkeep):
             log.warning("no marker is written: %s", error, extra={"action": "marker"})
             return
         if dict(identity) == dict(progress.identity):  # else another server has answered
-            self._store_as(replace(progress, marker=Marker(nonce, progress.highest_version)))
+            marker = Marker(nonce, progress.highest_version, repair)
+            self._store_as(replace(progress, marker=marker))
             self._nothing_sent = True
 
     def _marker_name(self) -> str:
@@ -211,7 +212,8 @@ class Keeper(Upkeep):
 
     def _adopted(self, identity: Mapping[str, str]) -> bool:
         """Whether the source is the same in another timeline, and has all that progress counts."""
-        if self.progress.marker is None or not self._nothing_sent:
+        marker = self.progress.marker
+        if marker is None or not self._nothing_sent or self._stored.repair() != marker.repair:
             return False
         try:
             told, nonce = self._source.marker(self._marker_name())
@@ -342,11 +344,6 @@ class Keeper(Upkeep):
         )
         self.resyncs += 1
         self._failpoint("resync-stored")
-
-
-def fresh_nonce() -> str:
-    """A text that was never a marker before."""
-    return secrets.token_hex(8)
 
 
 _SAME_HISTORY = (

@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from txid_sync.errors import TakenOver
 from txid_sync.handover import merged
-from txid_sync.progress.base import Counts, Fence, Progress, ProgressStore
+from txid_sync.progress.base import REPAIR, Counts, Fence, Progress, ProgressStore
 from txid_sync.share import WHOLE, Share
 
 log = logging.getLogger("txid_sync")
@@ -128,6 +128,10 @@ class ShareProgress:
         """Store; raises TakenOver if another instance did, or the number of workers changed."""
         self._check_base()
         return self._store.save(self._name, progress, fence)
+
+    def repair(self) -> str:
+        """What was noted of the last repair, by whatever verification."""
+        return self._store.recall(self._pipeline, REPAIR)
 
     def check(self, fence: Fence | None) -> None:
         """Raise TakenOver if somebody else has stored anything."""

@@ -19,7 +19,7 @@ from txid_sync.errors import Discontinuity
 from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.inflight import wait_for_gate
 from txid_sync.model import Document, Held, Limits, Page
-from txid_sync.progress.base import Progress, ProgressStore
+from txid_sync.progress.base import REPAIR, Progress, ProgressStore, fresh_nonce
 from txid_sync.share import Share
 from txid_sync.shares import stored_of, stored_shares
 from txid_sync.sinks.base import Sink
@@ -337,14 +337,21 @@ class Verifier:
         """Write what a fresh look-up reads; gives the ids that are mended now."""
         if not ids:
             return set()
+        self._note_repair()
         page = self._source.lookup(document.name, ids, evidence.progress.epoch)
         self._wait_for_gate(page)
+        self._note_repair()
         self._failpoint("repair-read")
         before = {id: held for id, held in evidence.held.items() if id in ids}
         ack = self._sink.submit(verify.raised(page, before)).result()
         after: Mapping[str, Held] = self._sink.fetch(document.name, ids)
         listed = {letter.id for letter in ack.dead}
         return verify.mended(page, before, after) | listed
+
+    def _note_repair(self) -> None:
+        """A marker written before this proves nothing of the repair: neither of a row read after
+        the marker, nor of one that another server lacks which has been adopted meanwhile."""
+        self._store.note(self._name, REPAIR, fresh_nonce())
 
     # -- results ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 from psycopg2.extensions import make_dsn
 
 from tests.integration.pooler import pooler
+from tests.integration.programs import Program, program
 from tests.integration.standbys import (
     DATABASE,
     Server,
@@ -26,6 +27,8 @@ from tests.support import eventually
 from txid_sync import schema
 from txid_sync.dev.postgres import remove_shared_memory
 from txid_sync.errors import PreconditionError
+
+__all__ = ["program"]
 
 
 @contextlib.contextmanager
@@ -79,9 +82,10 @@ def test_B06_F12_failover_without_loss() -> None:
         assert (sync.epoch, identity_of(sync)["timeline"]) == (2, "00000002")
 
 
-def test_B06_F08_F12_failover_with_loss() -> None:
+def test_B06_F08_F12_failover_with_loss(program: Program) -> None:
     """An asynchronous standby that misses the last transactions is promoted and gives their txids
-    out again: phantoms go, and what was written under the same txids arrives."""
+    out again: phantoms go, and what was written under the same txids arrives; in memory, and with
+    the program and a real index."""
     with single() as leader, Server(leader) as heir, syncing(leader) as sync:
         sync.restart(both(leader, heir))
         sync.ends_equal(leader)
@@ -93,6 +97,7 @@ def test_B06_F08_F12_failover_with_loss() -> None:
         leader.ask("insert into t values (-1, 0, 'phantom')")
         leader.ask("delete from t where id = 40")
         sync.ends_equal(leader)
+        program.ends_equal(leader, both(leader, heir))
         done = sync.pipeline.progress.cursor.done.xmax
         leader.kill9()
         heir.promote()
@@ -100,16 +105,18 @@ def test_B06_F08_F12_failover_with_loss() -> None:
             heir.ask("update t set n = 2000, who = 'heir' where id = %s", n)
         assert before <= next_txid(heir) < done, "no txid was given out again"
         sync.ends_equal(heir)
-        assert sync.epoch == 2
+        assert "-1" in program.documents()
+        program.ends_equal(heir, both(leader, heir))
+        assert sync.epoch == program.status(heir.dsn(DATABASE))["epoch"] == 2
         with writing(heir):
             work(sync, 1.0)
         finish_prepared(heir)
         sync.ends_equal(heir)
 
 
-def test_A19_F08_F09_dump_and_restore_into_another_cluster() -> None:
+def test_A19_F08_F09_dump_and_restore_into_another_cluster(program: Program) -> None:
     """A restored database brings the log of another cluster, with txids that are yet to come: it is
-    bound anew, and all later changes flow."""
+    bound anew, and all later changes flow; in memory, and with the program and a real index."""
     with single() as old, syncing(old) as sync, Server() as new:
         for _ in range(300):
             old.ask("select txid_current()")
@@ -117,6 +124,7 @@ def test_A19_F08_F09_dump_and_restore_into_another_cluster() -> None:
             work(sync, 1.0)
         finish_prepared(old)
         sync.ends_equal(old)
+        program.ends_equal(old, old.dsn(DATABASE))
         dump = old.program("pg_dumpall", "-d", old.dsn())
         file = new.folder / "dump.sql"
         file.write_text(dump)
@@ -125,31 +133,44 @@ def test_A19_F08_F09_dump_and_restore_into_another_cluster() -> None:
         new.ask("update t set who = 'restored' where id < 10")
         sync.restart(new.dsn(DATABASE))
         sync.ends_equal(new)
+        program.ends_equal(new, new.dsn(DATABASE))
         for n in range(5):
             new.ask("update t set n = n + 1 where id = %s", n)
             sync.ends_equal(new)
-        assert sync.epoch == 2
+        program.ends_equal(new, new.dsn(DATABASE))
+        assert sync.epoch == program.status(new.dsn(DATABASE))["epoch"] == 2
+
+
+def lower(server: Server, by: int) -> int:
+    """Stop the server, set its next txid back, start it; gives what the next one was."""
+    freeze(server)
+    high = next_txid(server)
+    server.stop()
+    server.program("pg_resetwal", "-x", str(high - by), "-D", str(server.data))
+    server.start()
+    return high
 
 
 def test_A19_F10_F11_the_next_txid_is_lowered() -> None:
     """pg_resetwal sets the counter back under the same identity: noticed, everything is written
-    again, and changes under the old numbers arrive."""
+    again, and changes under the old numbers arrive; so too if rows of txids that are still to come
+    were pruned from the log."""
     with single() as server, syncing(server) as sync:
-        for _ in range(300):
-            server.ask("select txid_current()")
-        server.ask("update t set n = 5")
-        sync.ends_equal(server)
-        freeze(server)
-        high = next_txid(server)
-        server.stop()
-        server.program("pg_resetwal", "-x", str(high - 200), "-D", str(server.data))
-        server.start()
-        server.ask("update t set n = 6 where id = 1")
-        assert next_txid(server) < high
-        sync.ends_equal(server)
-        assert sync.epoch == 2
-        server.ask("update t set n = 7 where id = 2")
-        sync.ends_equal(server)
+        for epoch in (2, 3):
+            for _ in range(300):
+                server.ask("select txid_current()")
+            server.ask("update t set n = 5")
+            sync.ends_equal(server)
+            if epoch == 3:
+                pruned = server.ask("select txid_sync.upkeep('t', null, null, 100000)")
+                assert pruned[0][0] > 0
+            high = lower(server, 200)
+            server.ask("update t set n = 6 where id = 1")
+            assert next_txid(server) < high
+            sync.ends_equal(server)
+            assert sync.epoch == epoch
+            server.ask("update t set n = 7 where id = 2")
+            sync.ends_equal(server)
 
 
 def test_A19_txids_above_32_bits() -> None:
@@ -186,8 +207,9 @@ def test_A19_txids_above_32_bits() -> None:
         assert sync.epoch == 1
 
 
-def test_F11_a_disk_image_of_the_source_is_put_back() -> None:
-    """The same identity and timeline, but an older state: versions that were sent before tell."""
+def test_F11_a_disk_image_of_the_source_is_put_back(program: Program) -> None:
+    """The same identity and timeline, but an older state: versions that were sent before tell; in
+    memory, and with the program and a real index."""
     with single() as server, syncing(server) as sync:
         with writing(server):
             work(sync, 1.0)
@@ -202,6 +224,7 @@ def test_F11_a_disk_image_of_the_source_is_put_back() -> None:
             server.ask("update t set n = 1000, who = 'lost' where id = %s", n)
         server.ask("insert into t values (-1, 0, 'phantom')")
         sync.ends_equal(server)
+        program.ends_equal(server, server.dsn(DATABASE))
         server.stop()
         remove_shared_memory(server.data / "postmaster.pid")
         shutil.rmtree(server.data)
@@ -211,7 +234,9 @@ def test_F11_a_disk_image_of_the_source_is_put_back() -> None:
         server.start()
         server.ask("update t set n = 2000, who = 'after' where id = 3")
         sync.ends_equal(server)
-        assert sync.epoch == 2
+        assert "-1" in program.documents()
+        program.ends_equal(server, server.dsn(DATABASE))
+        assert sync.epoch == program.status(server.dsn(DATABASE))["epoch"] == 2
 
 
 def test_A19_F08_pg_upgrade() -> None:

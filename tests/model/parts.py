@@ -204,7 +204,7 @@ class ModelStore(MemoryProgress):
         self, shared: MemoryProgress, hook: Hook, fault: Callable[[], SaveFault | None]
     ) -> None:
         super().__init__(lambda pipeline: fault())
-        self._stored, self._last = shared._stored, shared._last
+        self._stored, self._last, self._notes = shared._stored, shared._last, shared._notes
         self.hook = hook
         self.saved: Callable[[str, str], None] | None = None
 

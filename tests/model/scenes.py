@@ -190,6 +190,10 @@ SCENES: dict[str, Scene] = {
         (_ONE,), {"tamper": 1, "fault": 1, "inner": 1}, inner=_WRITES, repairs=True,
         tampers=_TAMPERS, faults=(Fault.LATE, Fault.LOST),
     ),
+    "repair, switchover": _watched(
+        (_ONE,), {"tamper": 1, "lossy promote": 1, "inner": 1}, inner=frozenset({"begin"}),
+        repairs=True, marks=True, tampers=("alter",),
+    ),
     "repair, resync": _watched(
         (_GONE,), {"tamper": 1, "resync": 1, "inner": 1}, inner=_BESIDE, repairs=True,
         tampers=("alter",),

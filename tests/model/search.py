@@ -20,7 +20,7 @@ from tests.model.parts import Chunks
 from tests.model.surroundings import Action, Scene
 from tests.model.system import System
 from tests.model.world import Outcome, ViolationError
-from txid_sync import keeper, pipeline
+from txid_sync import keeper, pipeline, verifier
 
 RESTS = -1
 
@@ -106,7 +106,8 @@ def explore(scene: Scene, at_most: int = 10**6, whole: bool = True) -> Outcome:
     """
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(pipeline, "candidates", Chunks))
-        stack.enter_context(mock.patch.object(keeper, "fresh_nonce", _fresh_nonce))
+        for module in (keeper, verifier):
+            stack.enter_context(mock.patch.object(module, "fresh_nonce", _fresh_nonce))
         return Search(scene).run(at_most, whole)
 
 

@@ -29,7 +29,7 @@ from tests.model.world import ViolationError
 from txid_sync.errors import Stop, TakenOver, Unavailable
 from txid_sync.model import Limits, Page, epoch_of, version_of
 from txid_sync.pipeline import Pipeline, PipelineOptions
-from txid_sync.progress.base import Progress
+from txid_sync.progress.base import REPAIR, Progress
 from txid_sync.progress.memory import MemoryProgress
 
 
@@ -73,6 +73,7 @@ class System(Watched):
             self.shared._last[0], tuple(p and p.freeze() for p in self.processes),
             dict(self.left), self.status, self.now, self.facts, self.histories, self.wal,
             self.wiped_at, self.nonces, self.foreign, self.quiet,
+            self.noted(),
         )  # fmt: skip
 
     def thaw(self, frozen: Frozen) -> None:
@@ -81,7 +82,9 @@ class System(Watched):
             self.database.state, sink, stored, self.shared._last[0], processes,
             left, self.status, self.now, self.facts, self.histories, self.wal,
             self.wiped_at, self.nonces, self.foreign, self.quiet,
+            note,
         ) = frozen  # fmt: skip
+        self.shared.note(NAME, REPAIR, note)
         self.sink.thaw(sink)
         self.shared._stored.clear()
         self.shared._stored.update(stored)
@@ -106,8 +109,12 @@ class System(Watched):
             state.wal, state.flushed, state.next_txid, state.latest_ended, state.running,
             state.identity, indices, late, stored and progress_key(parsed(stored[0])), processes,
             tuple(sorted(self.left.items())), self.status, self.facts, self.wiped_at, sent,
-            self.foreign, self.quiet and self.scene.tampers,
+            self.foreign, self.quiet and self.scene.tampers, self.noted(),
         ))  # fmt: skip
+
+    def noted(self) -> str:
+        """What was noted of the last repair."""
+        return self.shared.recall(NAME, REPAIR)
 
     def _connected(self, process: Process) -> bool:
         connection = process.source.connection

@@ -82,6 +82,11 @@ def repair_of_another_version() -> Patch:
     return mock.patch.object(MemorySource, "lookup", lookup)
 
 
+def repairs_not_noted() -> Patch:
+    """A marker is believed to speak of what a verifier sent."""
+    return mock.patch.object(Verifier, "_note_repair")
+
+
 CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (log_not_asked, "verify"),
     (documents_before_progress, "verify"),
@@ -90,5 +95,6 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (another_server_not_noticed, "verify, failover"),
     (versions_alone, "verify, foreign"),
     (repair_below_what_stands, "repair"),
+    (repairs_not_noted, "repair, switchover"),
     (repair_of_another_version, "repair, faults"),
 )

@@ -12,6 +12,7 @@ True
 from __future__ import annotations
 
 import json
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,7 @@ Fence = tuple[int, int]
 
 # What is kept beside progress: how far the verifiers are, that of the command and that of `run`.
 NOTES = ("verify", "background")
+REPAIR = "repair"  # the name of the note that tells repairs apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,18 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What was written into the source last, at rest, and the highest version counted then."""
+    """What was written into the source last, at rest, and the highest version counted then.
+
+    `repair` is what was noted of the last repair before.
+    """
 
     nonce: str
     version: int
+    repair: str = ""
+
+    def to_value(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {name: value for name, value in asdict(self).items() if value != ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Progress:
             "documents": documents,
             "acknowledged": asdict(self.acknowledged),
             "place": self.place,
-            "marker": asdict(self.marker) if self.marker else None,
+            "marker": self.marker.to_value() if self.marker else None,
             "closed": self.closed,
             "workers": self.workers,
             "base": self.base,
@@ -203,7 +213,8 @@ def _counts(value: Any) -> Counts:
 def _marker(value: Any) -> Marker | None:
     if value is None:
         return None
-    if type(value["nonce"]) is not str or type(value["version"]) is not int:
+    texts = type(value["nonce"]), type(value.get("repair", ""))
+    if texts != (str, str) or type(value["version"]) is not int:
         raise TypeError(f"marker is {value!r}")
     return Marker(**value)
 
@@ -233,6 +244,11 @@ def _document(value: Any) -> DocumentProgress:
     return DocumentProgress(**value)
 
 
+def fresh_nonce() -> str:
+    """A text that was never a marker, nor the note of a repair, before."""
+    return secrets.token_hex(8)
+
+
 class ProgressStore(ABC):
     """Keeps the progress of pipelines, one each, by compare-and-set."""
 
@@ -254,7 +270,8 @@ class ProgressStore(ABC):
 
     @abstractmethod
     def note(self, pipeline: str, name: str, text: str) -> None:
-        """Keep a text beside the progress of a pipeline, under a name of `NOTES`; "" removes it.
+        """Keep a text beside the progress of a pipeline, under a name of `NOTES` or `REPAIR`; ""
+        removes it.
 
         The last one stays: nothing is compared.
         """

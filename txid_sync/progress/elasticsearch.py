@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from txid_sync.backoff import delay_seconds
 from txid_sync.errors import PreconditionError, SinkUnavailable, TakenOver
-from txid_sync.progress.base import NOTES, Fence, Progress, ProgressStore
+from txid_sync.progress.base import NOTES, REPAIR, Fence, Progress, ProgressStore
 from txid_sync.sinks.elasticsearch_http import Answer, ElasticsearchSettings, Http, quoted
 from txid_sync.sinks.elasticsearch_indices import create_plain
 
@@ -72,7 +72,7 @@ class ElasticsearchProgress(ProgressStore):
 
     def delete(self, pipeline: str) -> None:
         """Remove the documents."""
-        for name in (pipeline, *(_note(pipeline, note) for note in NOTES)):
+        for name in (pipeline, *(_note(pipeline, note) for note in (*NOTES, REPAIR))):
             self._remove(name)
 
     def note(self, pipeline: str, name: str, text: str) -> None:

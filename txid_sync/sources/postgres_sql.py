@@ -30,7 +30,8 @@ class KeyColumn:
 class Table:
     """A tracked table as the catalog shows it.
 
-    `foreign_log`: another cluster wrote its log; `newlines`: its rows' JSON may hold raw line ends;
+    `foreign_log`: another cluster wrote its log, or this one before its txids were lowered;
+    `newlines`: its rows' JSON may hold raw line ends;
     `named_types`: its rows' JSON holds labels or fields of types that somebody made;
     `partitioned`: its rows are in other tables.
     """

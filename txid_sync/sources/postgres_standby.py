@@ -111,10 +111,10 @@ class Standby(Primary):
         return self.now()
 
     def rebind(self, table: Table) -> None:
-        """A log that another cluster wrote cannot be emptied here."""
+        """A foreign log cannot be emptied here."""
         raise PreconditionError(
-            f"the log of table {table.document.table} was written by another cluster, "
-            "and a standby cannot empty it",
+            f"the log of table {table.document.table} was written by another cluster, or before "
+            "the txids were lowered, and a standby cannot empty it",
             "run 'txid-sync init' on the primary",
         )
 

@@ -89,7 +89,8 @@ select txid_current_snapshot()::text as snapshot
 select txid_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn
 
 -- rebind --
--- Empty the log of a table that another cluster wrote, before the first snapshot is taken.
+-- Empty a log that another cluster wrote, or this one before its txids were lowered, before the
+-- first snapshot is taken.
 begin read write;
 select txid_sync.rebind(%(relation)s::oid::regclass);
 commit
@@ -372,9 +373,10 @@ select c.oid::text as relation, n.nspname as schema, c.relname as name,
  where c.oid = to_regclass(%(table)s)
 
 -- tracked --
--- How a table is captured; no row if it is not.
+-- How a table is captured, and whether rebind must empty its log; no row if it is not.
 select id, log, key::text[] as key, capture,
-       system_identifier <> (select system_identifier from pg_control_system()) as foreign_log
+       system_identifier <> (select system_identifier from pg_control_system())
+         or pruned_txid >= txid_snapshot_xmax(txid_current_snapshot()) as foreign_log
   from txid_sync.tracked
  where relation = %(relation)s::oid
 

@@ -47,8 +47,17 @@ begin
 end
 $$;
 
--- Empty a log that was written by another cluster (a restored dump): its txids mean nothing here.
--- True if it was one.  Whoever reads it must then load anew, from a snapshot taken after this.
+-- Whether a log was written by another cluster (a restored dump), or by this one before its counter
+-- was set back (pg_resetwal: rows of txids that are still to come were deleted): its txids mean
+-- nothing here.
+create or replace function txid_sync.is_foreign(entry txid_sync.tracked)
+returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+  select entry.system_identifier <> (select system_identifier from pg_control_system())
+      or entry.pruned_txid >= txid_snapshot_xmax(txid_current_snapshot())
+$$;
+
+-- Empty a log that is foreign.  True if it was one.  Whoever reads it must then load anew, from a
+-- snapshot taken after this.
 create or replace function txid_sync.rebind(relation regclass)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, pg_temp set lock_timeout = '500ms' as $$
@@ -57,7 +66,7 @@ declare
   entry txid_sync.tracked;
 begin
   update txid_sync.tracked t set system_identifier = here, pruned_txid = 0
-   where t.relation = rebind.relation and t.system_identifier <> here returning * into entry;
+   where t.relation = rebind.relation and txid_sync.is_foreign(t) returning * into entry;
   if entry.id is not null then
     execute format('truncate txid_sync.%I', entry.log);
     delete from txid_sync.readers r where r.tracked = entry.id;
