@@ -17,6 +17,7 @@ Rules
 6. A sweep begins when all pages read before it are acknowledged.
 7. Pages that may differ although their versions are equal (those of a standby) are not under way
    together.
+8. Every page is sent only if the server that it was read from is that of progress.
 
 Stream, load and sweep pages share one queue; their versions order them at the sink.
 """
@@ -28,6 +29,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from txid_sync.backlog import Backlog
 from txid_sync.cursor import Cursor
@@ -35,7 +37,7 @@ from txid_sync.errors import Discontinuity, SourceUnavailable, Unavailable
 from txid_sync.failpoints import Failpoint, ignore
 from txid_sync.inflight import Effect, Flight, InFlight, answered, wait_for_gate
 from txid_sync.keeper import Keeper
-from txid_sync.model import Ack, Document, Page, Reading, StreamPage, epoch_of, version_of
+from txid_sync.model import Ack, Document, Page, Reading, StreamPage, clock_of, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions, PipelineStatus, status_of
 from txid_sync.progress.base import DocumentProgress, Progress, ProgressStore
 from txid_sync.share import WHOLE, Share
@@ -218,7 +220,7 @@ class Pipeline:
         if not ids:
             self._backlog = self._backlog.ended()
             self._send_stream(skimmed)
-        elif self._send(self._source.lookup(name, ids, self.progress.epoch), _same):
+        elif self._send(self._checked(self._source.lookup(name, ids, self.progress.epoch)), _same):
             self._backlog = self._backlog.sent(len(ids))
 
     def _send_stream(self, stream: StreamPage) -> None:
@@ -261,6 +263,7 @@ class Pipeline:
     def _read_load(self, name: str, entry: DocumentProgress) -> None:
         after = self._load_after.get(name, entry.load_after)
         loaded = self._source.load(name, after, self.progress.epoch, self._options.limits)
+        self._checked(loaded.page)
 
         def effect(progress: Progress) -> Progress:
             if loaded.next is not None:
@@ -275,17 +278,21 @@ class Pipeline:
         if self._send(loaded.page, effect):
             self._load_after[name] = loaded.next
 
-    def _begin_sweep(self, name: str) -> None:
-        """Rule 6: nothing is under way now."""
+    def _checked(self, page: Page) -> Page:
+        """Rule 8, where the page's own statement does not tell."""
+        self._keeper.check_reading(self._source.identity(), clock_of(page.version))
+        return page
+
+    def _begin_sweep(self, name: str) -> None:  # rule 6: nothing is under way now
         entry = self.progress.documents[name]
         if not entry.sweep_below:
             return
         free = entry.sweep_asked or self._options.brake_off
         brake = None if free else self._options.brake_share
+        gone = partial(without_row, self._source, name, self._options.limits)
         chunks = candidates(
-            self._sink, name, entry.sweep_below, brake, self._check_version, self._share,
-            lambda ids: without_row(self._source, name, ids, self._options.limits),
-        )  # fmt: skip
+            self._sink, name, entry.sweep_below, brake, self._check_version, self._share, gone
+        )
         self._sweep = name, entry.sweep_below, chunks
         log.info("sweep of %s begins", name, extra={"action": "sweep"})
         self._failpoint("sweep-begun")
@@ -296,9 +303,10 @@ class Pipeline:
         chunk = next(chunks, None)
         if chunk:
             keys = self._source.page_keys(name, self._options.limits)
-            parts = [chunk[n : n + keys] for n in range(0, len(chunk), keys)]
-            pages = ((self._source.lookup(name, p, self.progress.epoch), len(p)) for p in parts)
-            all(self._send(page, looked_up(name, count)) for page, count in pages)
+            for part in (chunk[n : n + keys] for n in range(0, len(chunk), keys)):
+                page = self._checked(self._source.lookup(name, part, self.progress.epoch))
+                if not self._send(page, looked_up(name, len(part))):
+                    break
         elif chunk is None:
             self._sweep = None
             self._flights.add(Flight(None, answered(Ack(0, 0)), swept(name, below)))

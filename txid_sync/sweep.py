@@ -81,7 +81,7 @@ def _spooled(spool: IO[str]) -> Iterator[Sequence[str]]:
         yield chunk
 
 
-def without_row(source: Source, document: str, ids: Sequence[str], limits: Limits) -> int:
+def without_row(source: Source, document: str, limits: Limits, ids: Sequence[str]) -> int:
     """How many of these documents have no row now."""
     keys = source.page_keys(document, limits)
     parts = [ids[n : n + keys] for n in range(0, len(ids), keys)]

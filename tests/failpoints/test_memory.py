@@ -28,7 +28,7 @@ NEVER_CALLED = {"Sink.dead_letters", "Sink.close", "ProgressStore.delete", "Sour
 # The verifier's own (it dies at its failpoints in tests/unit/test_verifier.py), and explain's.
 VERIFIERS = {
     "Source.log", "Source.key_of", "Sink.adopt", "Sink.fetch", "Sink.listing", "Sink.letters",
-    "ProgressStore.note", "ProgressStore.recall",
+    "ProgressStore.note",
 }  # fmt: skip
 PAIRS = 60
 

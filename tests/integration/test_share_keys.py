@@ -69,7 +69,9 @@ def check(world: World, kind: str, of: int) -> None:
 
 @pytest.mark.parametrize("of", [2, 5])
 @pytest.mark.parametrize("kind", TABLES)
-def test_A10_load_and_stream_give_each_key_to_its_share(database: Any, kind: str, of: int) -> None:
+def test_A10_F18_load_and_stream_give_each_key_to_its_share(
+    database: Any, kind: str, of: int
+) -> None:
     """Negative numbers, uuids, dates, texts, composite keys: server and program agree."""
     with world_of(database) as world:
         check(world, kind, of)

@@ -29,7 +29,7 @@ __all__ = ["world"]
 pytestmark = pytest.mark.integration
 
 
-def test_the_least_wanted_txid_is_the_bound(world: World) -> None:
+def test_B18_the_least_wanted_txid_is_the_bound(world: World) -> None:
     """Each batch ends below what any reader wants, also readers of another role, and the mark is
     the greatest txid that went."""
     one, two = connect(world, "one"), connect(world, "two")
