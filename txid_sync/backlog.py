@@ -46,9 +46,13 @@ LONGER, SHORTER = 4, 16
 class Backlog:
     """The skims of one window in one table; `pending` from `at` on is still to be looked up.
 
-    `entries` is how many entries the next skim may have.
+    `most` is how many entries a skim may have at the most, `page` how many a page has, `entries`
+    how many the next skim may have.
     """
 
+    most: int = 0
+    page: int = 0
+    entries: int = 0
     until: Snapshot | None = None
     table: str = ""
     seen: frozenset[str] = frozenset()
@@ -56,7 +60,11 @@ class Backlog:
     at: int = 0
     skimmed: StreamPage | None = None
     pays: bool = True
-    entries: int = 0
+
+    @classmethod
+    def begun(cls, most: int, page: int) -> Backlog:
+        """Nothing is listed yet."""
+        return cls(most, page, min(most, 2 * page // LONGER))
 
     def due(self, cursor: Cursor) -> bool:
         """Whether the next of the window is to be skimmed: a page was full, and it pays."""
@@ -65,15 +73,12 @@ class Backlog:
 
     def rewound(self) -> Backlog:
         """Everything under way is thrown away (rules 2 and 5)."""
-        return Backlog(entries=self.entries // SHORTER)
+        return Backlog(self.most, self.page, self.entries // SHORTER)
 
-    def passed(self, most: int) -> Backlog:
-        """A page of the stream is on its way; a skim may have `most` entries at the most."""
-        return replace(self, entries=min(most, max(1, self.entries * LONGER)))
-
-    def closed(self, page: int) -> Backlog:
-        """A window was read to its end; a page has so many entries (rule 6)."""
-        return replace(self, entries=min(self.entries, 2 * page // LONGER))
+    def passed(self, closes: bool) -> Backlog:
+        """A page of the stream is on its way; with `closes` it was a window's last (rule 6)."""
+        longer = min(self.most, max(1, self.entries * LONGER))
+        return replace(self, entries=min(longer, 2 * self.page // LONGER) if closes else longer)
 
     def skim(self, cursor: Cursor, skimmed: StreamPage, ids: Sequence[str]) -> Backlog:
         """Take in a skim of `entries` entries that was made with this cursor (rules 2 to 4)."""
@@ -84,8 +89,8 @@ class Backlog:
             seen = seen.union(new)
         gains = len(new) <= (1 - LEAST_GAIN) * self.entries
         return Backlog(
-            cursor.window.until, skimmed.page.document, seen, new, 0, skimmed,
-            pays=gains or len(seen) < ENOUGH_SEEN, entries=self.entries,
+            self.most, self.page, self.entries, cursor.window.until, skimmed.page.document, seen,
+            new, 0, skimmed, pays=gains or len(seen) < ENOUGH_SEEN,
         )  # fmt: skip
 
     def next(self, keys: int) -> Sequence[str]:

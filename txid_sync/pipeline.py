@@ -77,10 +77,9 @@ class Pipeline:
         )
         self._flights = InFlight(self._options.in_flight)
         self._read_cursor: Cursor | None = None
-        self._backlog = Backlog()
+        self._backlog, self._stream_next = Backlog(), True
         self._load_after: dict[str, tuple[str, ...] | None] = {}
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
-        self._stream_next = True
         self._clock = self._complete_clock = 0
         self.divergence: int | None = None
 
@@ -90,7 +89,7 @@ class Pipeline:
         """Load progress, or make the first; compare it with source and sink; resync if needed."""
         self._keeper.start(self._options.load)
         self._rewind()
-        self._backlog = self._closed(Backlog(entries=self._options.skim_entries))
+        self._backlog = Backlog.begun(self._options.skim_entries, self._options.limits.documents)
 
     def stop(self) -> None:
         """Wait for the requests in flight, then save progress.
@@ -235,11 +234,7 @@ class Pipeline:
 
         if self._send(page, effect, stream.until_clock if closes else 0, closes):
             self._read_cursor = stream.next
-            passed = self._backlog.passed(self._options.skim_entries)
-            self._backlog = self._closed(passed) if closes else passed
-
-    def _closed(self, backlog: Backlog) -> Backlog:
-        return backlog.closed(self._options.limits.documents)
+            self._backlog = self._backlog.passed(closes)
 
     # -- loads and sweeps -------------------------------------------------------------------
 

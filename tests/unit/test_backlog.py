@@ -148,14 +148,14 @@ def test_a_window_is_skimmed_only_behind_a_full_page() -> None:
 
 def test_skims_of_a_window_begin_short_and_grow() -> None:
     """The sink has pages to work on while keys are listed; failures make them shorter still."""
-    backlog, lengths = Backlog(entries=100_000).closed(10_000), []
+    backlog, lengths = Backlog.begun(100_000, 10_000), []
     for _ in range(3):
-        backlog = backlog.passed(100_000)
+        backlog = backlog.passed(closes=False)
         lengths.append(backlog.entries)
     assert lengths == [20_000, 80_000, 100_000]
-    assert backlog.closed(10_000).passed(100_000).entries == 20_000
-    assert backlog.rewound().rewound().closed(10_000).entries == 100_000 // 256
-    assert Backlog(entries=0).closed(10_000).passed(0).entries == 0
+    assert backlog.passed(closes=True).passed(closes=False).entries == 20_000
+    assert backlog.rewound().rewound().passed(closes=True).entries == 100_000 // 256 * 4
+    assert Backlog.begun(0, 10_000).passed(closes=False).entries == 0
 
 
 def test_what_is_remembered_is_bounded() -> None:
