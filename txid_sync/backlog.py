@@ -64,7 +64,7 @@ class Backlog:
     @classmethod
     def begun(cls, most: int, page: int) -> Backlog:
         """Nothing is listed yet."""
-        return cls(most, page, min(most, 2 * page // LONGER))
+        return cls(most, page, min(most, _first(page)))
 
     def due(self, cursor: Cursor) -> bool:
         """Whether the next of the window is to be skimmed: a page was full, and it pays."""
@@ -78,7 +78,7 @@ class Backlog:
     def passed(self, closes: bool) -> Backlog:
         """A page of the stream is on its way; with `closes` it was a window's last (rule 6)."""
         longer = min(self.most, max(1, self.entries * LONGER))
-        return replace(self, entries=min(longer, 2 * self.page // LONGER) if closes else longer)
+        return replace(self, entries=min(longer, _first(self.page)) if closes else longer)
 
     def skim(self, cursor: Cursor, skimmed: StreamPage, ids: Sequence[str]) -> Backlog:
         """Take in a skim of `entries` entries that was made with this cursor (rules 2 to 4)."""
@@ -108,3 +108,8 @@ class Backlog:
     def _is_of(self, cursor: Cursor) -> bool:
         window, at = cursor.window, cursor.position
         return (window and window.until, at and at.table) == (self.until, self.table)
+
+
+def _first(page: int) -> int:
+    """So many entries that they are two pages once a page has passed (rule 6)."""
+    return max(1, 2 * page // LONGER)

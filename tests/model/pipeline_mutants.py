@@ -234,27 +234,6 @@ def _at_version(page: Page, version: int) -> Page:
     return replace(page, body=body, version=version)
 
 
-def swept_below_the_end() -> Patch:
-    """What a sweep looks up is bounded by the version at the end of the load."""
-    real = Pipeline._read_load
-
-    def read_load(self: Pipeline, name: str, entry: DocumentProgress) -> None:
-        real(self, name, entry)
-        flight = self._flights._flights.pop()
-        assert flight.page is not None
-        version = flight.page.version
-
-        def effect(progress: Progress) -> Progress:
-            moved = flight.effect(progress)
-            if moved.documents[name].load:
-                return moved
-            return moved.with_document(name, sweep_below=version)
-
-        self._flights.add(replace(flight, effect=effect))
-
-    return _swap(Pipeline, "_read_load", read_load)
-
-
 def pruned_mark_not_asked_in_a_window() -> Patch:
     """A window that is open is read to its end, whatever was pruned."""
     real = MemorySource._check
@@ -375,7 +354,6 @@ CASES: tuple[tuple[Callable[[], Patch], str], ...] = (
     (take_over_not_noticed, "two"),
     (sweep_without_look_up, "braked"),
     (load_version_of_another_statement, "load, in flight"),
-    (swept_below_the_end, "braked"),
     (pruned_mark_not_asked_in_a_window, "pruned"),
     (index_uuid_not_compared, "replaced"),
     (identity_not_compared, "failover"),
