@@ -71,10 +71,11 @@ class Daemon:
             failures = 0
             self._report = replace(self._report, outage="", stepped_at=time.time())
             self._show_status()
-            status = self._pipeline.status()
-            goal_clock = goal_clock or status.clock
-            if once and status.phase == "sync" and status.complete_clock >= goal_clock > 0:
-                break
+            if once:
+                status = self._pipeline.status()
+                goal_clock = goal_clock or status.clock
+                if status.phase == "sync" and status.complete_clock >= goal_clock > 0:
+                    break
             if busy:
                 rest_seconds = SHORTEST_REST_SECONDS
             else:
