@@ -20,7 +20,7 @@ class Sizes:
 
 FORMS = {
     "full": Sizes(50_000, 1_000_000, 3),
-    "short": Sizes(25_000, 300_000, 3),
+    "short": Sizes(15_000, 180_000, 3),
     "tiny": Sizes(50, 500, 1),
 }
 STRIDE = 7919  # the changes of a key are far from each other
