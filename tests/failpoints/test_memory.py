@@ -25,7 +25,7 @@ from txid_sync.sources.base import Source
 BASES = (Source, Sink, ProgressStore)
 # The last two are called when the number of workers changes: tests/unit/test_workers_change.py.
 NEVER_CALLED = {"Sink.dead_letters", "Sink.close", "ProgressStore.delete", "Source.forget"}
-# The verifier's own (it dies at its failpoints in tests/unit/test_verifier.py), and explain's.
+# The verifier's own (test_verifier.py lets it die there), and what explain asks.
 VERIFIERS = {
     "Source.log", "Source.key_of", "Sink.adopt", "Sink.fetch", "Sink.listing", "Sink.letters",
     "ProgressStore.note",
