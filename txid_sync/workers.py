@@ -52,7 +52,7 @@ def run_workers(arguments: Sequence[str], of: int, once: bool) -> None:
                     failure = _ended(share, code)
                 if (code or early) and not asked.is_set():
                     ui.message(f"worker {share} has ended: stopping the others")
-                    _tell(children, asked, signal.SIGTERM)
+                    _tell(children, asked)
         finally:
             for child in children.values():
                 child.kill()
@@ -98,17 +98,18 @@ def _ended(share: Share, code: int) -> WorkerEnded:
     )
 
 
-def _tell(children: Mapping[Share, Child], asked: threading.Event, number: int) -> None:
+def _tell(children: Mapping[Share, Child], asked: threading.Event) -> None:
+    """SIGTERM in any case: one that has not begun ends by it, and with no code of its own."""
     asked.set()
     for child in children.values():
         if child.poll() is None:
-            child.send_signal(number)
+            child.terminate()
 
 
 @contextmanager
 def _signals_passed_on(children: Mapping[Share, Child], asked: threading.Event) -> Iterator[None]:
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        _tell(children, asked, number)
+        _tell(children, asked)
 
     former = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     try:
