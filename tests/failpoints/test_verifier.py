@@ -30,9 +30,10 @@ def planted() -> World:
 def live(world: World, effects: Effects, options: VerifyOptions) -> None:
     """The life of one verification, to the end of a pass; raises Death."""
     documents = (A, B)
+    source = MemorySource(world.database, documents)
     verifier = Verifier(
         "main",
-        counted(Source, MemorySource(world.database, documents), effects),  # type: ignore[type-abstract]
+        counted(Source, source, effects),  # type: ignore[type-abstract]
         counted(Sink, world.sink, effects),  # type: ignore[type-abstract]
         counted(ProgressStore, world.store.other(), effects),  # type: ignore[type-abstract]
         documents,
