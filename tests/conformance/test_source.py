@@ -25,9 +25,10 @@ def test_A05_every_change_arrives_in_any_page_size(world: World, size: int) -> N
     transaction.put("one", [("3",), ("5",)], "b")
     transaction.remove("one", [("0",), ("8",)])
     transaction.remove("two", [("x", "1")])
+    transaction.put("one", [("20",), ("21",)], "c")  # nothing else stands for these keys
     transaction.commit()
     cursor = drain(source, cursor, held, size)
-    want = {f"{n}": "b" if n in (3, 5) else "a" for n in range(1, 8)}
+    want = {f"{n}": "b" if n in (3, 5) else "a" for n in range(1, 8)} | {"20": "c", "21": "c"}
     assert (rows(held["one"]), rows(held["two"])) == (want, {"y,2": "a"})
 
 
