@@ -135,7 +135,8 @@ class Page:
     SourceUnavailable when that can not be known any more, and the page must be thrown away.
     `read_at_seconds` is the monotonic time of reading, for the deadline.  `exact` False: another
     page of the same version may have other content, so they must not be under way together.
-    `place` is how far a source that can go back by itself had come (0: it cannot).
+    `place` is how far a source that can go back by itself had come (0: it cannot).  `identity`
+    tells which server it was read from.
     """
 
     document: str
@@ -148,6 +149,7 @@ class Page:
     fingerprint: str = ""
     exact: bool = True
     place: int = 0
+    identity: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def read_documents(self) -> int:

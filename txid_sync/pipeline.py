@@ -274,8 +274,8 @@ class Pipeline:
             self._load_after[name] = loaded.next
 
     def _checked(self, page: Page) -> Page:
-        """Rule 8, where the page's own statement does not tell."""
-        self._keeper.check_reading(self._source.identity(), clock_of(page.version))
+        """Rule 8, where no reading tells it."""
+        self._keeper.check_reading(page.identity, clock_of(page.version))
         return page
 
     def _begin_sweep(self, name: str) -> None:  # rule 6: nothing is under way now

@@ -6,13 +6,12 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
 from isal import isal_zlib
 
+from tests.unit.listening import Quiet, listening
 from txid_sync.sinks import compression
 from txid_sync.sinks.compression import LEAST_BYTES, compressed, is_wanted
 from txid_sync.sinks.elasticsearch_http import NDJSON, ElasticsearchSettings, Http
@@ -20,7 +19,7 @@ from txid_sync.sinks.elasticsearch_http import NDJSON, ElasticsearchSettings, Ht
 PAGE = b'{"index":{"_id":"1"}}\n{"v":"\xc3\xa9"}\n' * 1000
 
 
-class Listener(BaseHTTPRequestHandler):
+class Listener(Quiet):
     """Remembers what it was sent: how it is encoded, and its bytes."""
 
     heard: ClassVar[list[tuple[str | None, bytes]]] = []
@@ -32,20 +31,13 @@ class Listener(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def log_message(self, *args: Any) -> None:
-        """Nothing on stderr."""
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
     """Of a server that only listens."""
     Listener.heard = []
-    with HTTPServer(("127.0.0.1", 0), Listener) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with listening(Listener) as address:
+        yield f"http://{address}"
 
 
 @pytest.mark.parametrize("library", [zlib, isal_zlib], ids=["zlib", "isal"])

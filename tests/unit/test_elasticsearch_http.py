@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
 
+from tests.unit.listening import Quiet, listening
 from txid_sync.errors import PreconditionError, SinkUnavailable, TxidSyncError, UsageError
 from txid_sync.sinks.elasticsearch import ElasticsearchSink, check_version
 from txid_sync.sinks.elasticsearch_http import ElasticsearchSettings, Http, refused
@@ -94,7 +93,7 @@ def test_time_values_are_read(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-class Other(BaseHTTPRequestHandler):
+class Other(Quiet):
     """A web server that is no sink; it remembers the headers it got."""
 
     seen: ClassVar[list[dict[str, str]]] = []
@@ -107,20 +106,13 @@ class Other(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<html>hello</html>")
 
-    def log_message(self, *args: Any) -> None:
-        """Nothing on stderr."""
-
 
 @pytest.fixture
 def other_server() -> Any:
     """The address of a web server that is no sink."""
     Other.seen = []
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with listening(Other) as address:
+        yield address
 
 
 def test_another_server_is_not_taken_for_a_sink(other_server: str) -> None:

@@ -362,6 +362,7 @@ class MemorySource(MemoryUpkeep):
             ready=partial(self._gate, look),
             read_at_seconds=self.now(),
             fingerprint=table.fingerprint,
+            identity=self.database.identity(),
         )
 
     def _projected(self, name: str, row: str) -> str:

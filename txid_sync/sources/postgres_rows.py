@@ -171,6 +171,7 @@ def _joined(pages: Sequence[Page], dead: tuple[DeadLetter, ...] = ()) -> Page:
         ready=last.ready,
         exact=all(page.exact for page in pages),
         place=max(page.place for page in pages),
+        identity=last.identity,
         read_at_seconds=pages[0].read_at_seconds,
         fingerprint=next((page.fingerprint for page in pages if page.fingerprint), ""),
     )

@@ -102,11 +102,12 @@ class Primary:
         return False
 
     def page_fields(self, row: Mapping[str, Any], epoch: int) -> dict[str, Any]:
-        """Version and gate of the page that this answer makes."""
+        """Version, gate and server of the page that this answer makes."""
         version = version_of(epoch, Snapshot.parse(row["snapshot"]).clock)
         assert row.get("version", version) == version
-        return {"version": version, "ready": Gate(self._session, row["lsn"])}
+        ready = Gate(self._session, row["lsn"])
+        return {"version": version, "ready": ready, "identity": self.identity_of(row)}
 
     def place(self) -> dict[str, Any]:
-        """Snapshot and place of a page that is made without a statement of its own."""
-        return self._session.row(QUERIES["begin"])
+        """Snapshot, place and server of a page that is made without a statement of its own."""
+        return self._session.row(postgres_sql.place())

@@ -151,6 +151,11 @@ def identity(role: str = "") -> sql.Composable:
     return SQL(QUERIES[f"identity{role}"])
 
 
+def place() -> sql.Composable:
+    """Where a primary is now, and which server it is."""
+    return SQL(QUERIES["place"]).format(begin=SQL(QUERIES["begin"]), identity=identity())
+
+
 def standby() -> sql.Composable:
     """What a standby is asked first."""
     return SQL(QUERIES["standby"]).format(identity=identity("_standby"))

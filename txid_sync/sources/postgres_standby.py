@@ -138,10 +138,11 @@ class Standby(Primary):
         return True
 
     def page_fields(self, row: Mapping[str, Any], epoch: int) -> dict[str, Any]:
-        """Version and place of the page that this answer makes."""
-        self._memory.read(self.identity_of(row), row["lsn"])
-        version = version_of(epoch, self._known.clock)
-        return {"version": row.get("version", version), "exact": False, "place": row["lsn"]}
+        """Version, place and server of the page that this answer makes."""
+        identity = self.identity_of(row)
+        self._memory.read(identity, row["lsn"])
+        version = row.get("version", version_of(epoch, self._known.clock))
+        return {"version": version, "exact": False, "place": row["lsn"], "identity": identity}
 
     def place(self) -> dict[str, Any]:
         """Place and identity of a page that is made without a statement of its own."""

@@ -88,6 +88,9 @@ select txid_current_snapshot()::text as snapshot
 -- begin --
 select txid_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn
 
+-- place --
+select begin.*, identity.* from ({begin}) begin cross join ({identity}) identity
+
 -- rebind --
 -- Empty a log that another cluster wrote, or this one before its txids were lowered, before the
 -- first snapshot is taken.
