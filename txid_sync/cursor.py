@@ -20,7 +20,8 @@ new in the next window.
 Rules
 -----
 1. `until` is a snapshot taken no later than any page of its window; never a later page's.
-2. The window is two ranges: txid = any(done.xip), and done.xmax <= txid < until.xmax.
+2. The window is two ranges: the txids of done.xip that are finished in `until`, and
+   done.xmax <= txid < until.xmax.
 3. `position` is that of the last key in order, never the greatest of each column.
 4. A window counts only pages that the sink has acknowledged.
 5. Closing is **row-bound**: done := F(until) and {x < X}, with
@@ -105,12 +106,22 @@ class Cursor:
 
     def wants(self, txid: int) -> bool:
         """Whether a log row of this transaction belongs to the window."""
-        limit = self.window.until.xmax if self.window else MAX_TXID
-        return txid < limit and not self.done.finished(txid)
+        if txid < self.done.xmax:
+            return txid in self.ended
+        return txid < self.until_xmax
+
+    @property
+    def ended(self) -> Sequence[int]:
+        """The window's first range: what `done` holds open and the window's end does not.
+
+        Ascending; all that `done` holds open while no window is.
+        """
+        still_open = frozenset(self.window.until.xip if self.window else ())
+        return [txid for txid in self.done.xip if txid not in still_open]
 
     @property
     def until_xmax(self) -> int:
-        """Upper bound (exclusive) of the window's txids; no bound while none is open."""
+        """Upper bound (exclusive) of the window's second range; none while no window is open."""
         return self.window.until.xmax if self.window else MAX_TXID
 
     @property

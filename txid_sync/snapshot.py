@@ -53,7 +53,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from operator import ge
 
 from txid_sync.errors import CursorFormatError
 
@@ -125,7 +125,7 @@ def _problem(xmin: int, xmax: int, xip: tuple[int, ...]) -> str:
     """What is wrong with these three fields, or an empty string."""
     if not 1 <= xmin <= xmax <= MAX_TXID:
         return "need 1 <= xmin <= xmax < 2^63"
-    if any(a >= b for a, b in pairwise(xip)):
+    if any(map(ge, xip, xip[1:])):
         return "xip must be ascending and without repeats"
     if xip and not (xmin <= xip[0] and xip[-1] < xmax):
         return "every txid of xip must lie in xmin <= x < xmax"

@@ -369,22 +369,3 @@ def test_the_last_marker_of_a_name_is_read(world: World) -> None:
     source.mark("m", "second")
     assert other.marker("m") == (source.identity(), "second")
     assert other.marker("n")[1] == "another"
-
-
-def test_F12_every_page_tells_the_server_that_it_was_read_from(world: World) -> None:
-    """Of the stream, listed, loaded, looked up; also one that was made of no row, or of several."""
-    source = world.source()
-    cursor, _ = source.begin()
-    put(world, "two", [("x", "1"), ("y", "2")], "a")
-    reading = source.poll(cursor, 1, Limits(documents=1))
-    assert reading.page is not None
-    skimmed, _ = source.skim(reading.page.next, 1, 10)
-    assert skimmed.page is not None
-    pages = [
-        reading.page.page,
-        skimmed.page.page,
-        source.load("two", None, 1, Limits(1)).page,
-        source.load("two", ("y", "2"), 1, Limits(1)).page,
-        *(source.lookup("two", some, 1) for some in ([], ["x,1"], ["none"], ["x,1", "none"])),
-    ]
-    assert [page.identity for page in pages] == [source.identity()] * len(pages)

@@ -31,10 +31,13 @@ def _until_ready(wire: socket.socket) -> bytes:
 
 
 class Pooler:
-    """Listens on a port of its own and speaks the simple query protocol, without TLS."""
+    """Listens on a port of its own and speaks the simple query protocol, without TLS.
 
-    def __init__(self, port: int) -> None:
-        self._backend_port = port
+    With `prepares` a statement that is prepared on one backend is prepared on all of them.
+    """
+
+    def __init__(self, port: int, prepares: bool) -> None:
+        self._backend_port, self._prepares = port, prepares
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: list[socket.socket] = [self._listener]
@@ -75,8 +78,13 @@ class Pooler:
             client.sendall(hello)
             backend = backends[-1]
             while (message := _message(client))[:1] != b"X":
-                backend.sendall(message)
-                answer = _until_ready(backend)
+                prepared = self._prepares and message[5:12].lower() == b"prepare"
+                for other in backends if prepared else ():
+                    other.sendall(message)
+                    answer = _until_ready(other)
+                if not prepared:
+                    backend.sendall(message)
+                    answer = _until_ready(backend)
                 client.sendall(answer)
                 if answer[-1:] == b"I":
                     backend = choose.choice(backends)
@@ -84,9 +92,9 @@ class Pooler:
 
 
 @contextlib.contextmanager
-def pooler(port: int) -> Iterator[Pooler]:
+def pooler(port: int, prepares: bool = False) -> Iterator[Pooler]:
     """A pooler in front of the server on this port."""
-    made = Pooler(port)
+    made = Pooler(port, prepares)
     try:
         yield made
     finally:

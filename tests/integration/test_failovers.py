@@ -288,9 +288,11 @@ def test_B13_a_logical_subscriber_as_the_source() -> None:
             subscriber.ask("drop subscription s")
 
 
-def test_a_transaction_pooler_is_refused() -> None:
-    """Where the statements of one connection meet several backends, the run stops and says so."""
-    with single() as server, pooler(server.port) as between, syncing(server) as sync:
+@pytest.mark.parametrize("prepares", [False, True])
+def test_a_transaction_pooler_is_refused(prepares: bool) -> None:
+    """Where the statements of one connection meet several backends, the run stops and says so: a
+    prepared statement is missing, or another backend answers it."""
+    with single() as server, pooler(server.port, prepares) as between, syncing(server) as sync:
         dsn = server.dsn(DATABASE)
         pooled = make_dsn(dsn, port=between.port, sslmode="disable", gssencmode="disable")
         sync.restart(pooled)

@@ -22,7 +22,7 @@ DEFAULT = (DEFAULT_VERSION, f"elasticsearch-{elasticsearch.DEFAULT_VERSION}")
 ALL_PAIRS = tuple((version, engine) for engine in ENGINES for version in VERSIONS)
 
 PAIR = ("tests/matrix/test_pair.py",)
-OF_POSTGRES = ("tests/conformance/test_source.py",)
+OF_POSTGRES = ("tests/conformance/test_source.py", "tests/conformance/test_source_pages.py")
 OF_ENGINE = ("tests/conformance/test_sink.py", "tests/conformance/test_progress.py")
 # What `pytest` alone runs on the default servers, and the full matrix on all.
 MORE_OF_POSTGRES = (

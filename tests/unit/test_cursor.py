@@ -136,3 +136,13 @@ def test_missing_fields_are_refused(name: str) -> None:
     (value if name in value else value["window"]).pop(name)
     with pytest.raises(CursorFormatError):
         Cursor.from_json(json.dumps(value))
+
+
+def test_the_window_is_two_ranges() -> None:
+    """Rule 2: of what was open only what has ended by its end, and everything that began since."""
+    window = Cursor.start(Snapshot.parse("10:14:10,12")).open(Snapshot.parse("12:20:12,17"))
+    assert list(window.ended) == [10]
+    assert [txid for txid in range(25) if window.wants(txid)] == [10, 14, 15, 16, 17, 18, 19]
+    closed = window.discard_window()
+    assert list(closed.ended) == [10, 12]
+    assert [txid for txid in range(16) if closed.wants(txid)] == [10, 12, 14, 15]

@@ -123,7 +123,8 @@ def test_a_page_that_waited_is_not_sent_after_what_is_read_again() -> None:
     page is dropped too, or progress would pass over what was thrown away."""
     world, sink = World(), SlowSink()
     world.sink = sink
-    pipeline = pipeline_of(world, InexactSource(world.database, [A]))
+    source, options = InexactSource(world.database, [A]), replace(OPTIONS, in_flight=3)
+    pipeline = Pipeline("main", source, sink, world.store, [A], options)
     pipeline.start()
     drain(pipeline)
     world.write("a", *range(10))

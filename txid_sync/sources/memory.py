@@ -195,8 +195,7 @@ class MemorySource(MemoryUpkeep):
 
     def _wanted(self, txid: int, cursor: Cursor, until: Snapshot) -> bool:
         """The window's two arms."""
-        in_first = txid in cursor.done.xip
-        return (in_first or txid >= cursor.done.xmax) and txid < until.xmax
+        return cursor.open(until).wants(txid)
 
     def _order(self, entries: list[Entry]) -> list[Entry]:
         """The order of the walk: that of the log."""

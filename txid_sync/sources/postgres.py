@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from txid_sync.cursor import Cursor, Position
-from txid_sync.model import Document, Limits, Page, Reading, Schema, StreamPage
+from txid_sync.model import Document, Limits, Page, Reading, Schema, StreamPage, clock_of
 from txid_sync.pagesize import PageSize
 from txid_sync.share import WHOLE, Share
 from txid_sync.snapshot import Snapshot
@@ -25,7 +25,7 @@ from txid_sync.sources.postgres_catalog import (
     resolve,
     schema_of,
 )
-from txid_sync.sources.postgres_prepared import array
+from txid_sync.sources.postgres_prepared import Prepared, array
 from txid_sync.sources.postgres_rows import SMALLER, PostgresRows
 from txid_sync.sources.postgres_server import Memory, Primary
 from txid_sync.sources.postgres_session import QUERIES, Session, search_path
@@ -34,16 +34,14 @@ from txid_sync.sources.postgres_standby import Standby
 from txid_sync.sources.postgres_upkeep import PostgresUpkeep
 from txid_sync.sources.refusals import check_forward, check_pruned
 
-POLL = postgres_sql.poll()
-
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
     """A poll that found nothing: while the snapshot's text stays the same, nothing has ended."""
 
     generation: int
-    pid: str
-    snapshot: str
+    pid: str | None
+    snapshot: str | None
     done: Snapshot
 
 
@@ -60,7 +58,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         self._documents = {document.name: document for document in ordered}
         self._names = list(self._documents)
         self._statements: dict[str, Statements] = {}
-        self._probe = POLL
+        self._probe: Prepared
         self._sizes: dict[str, PageSize] = {}
         self._described: tuple[str, dict[str, Schema]] | None = None
         self._idle: _Idle | None = None
@@ -144,50 +142,37 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         """The next page of the window; opens one if a log has news."""
         self.connect()
         self._server.look()
-        if cursor.window is None and self._server.has_idle_text:
-            idle = self._still_idle(cursor)
-            if idle is not None:
-                return idle
-        snapshot, names, reading = self._tables_of(cursor)
+        opened, names, reading = self._tables_of(cursor)
         if not names:
             return reading
-        until = cursor.window.until if cursor.window else snapshot
         at = cursor.position
         if at is None or at.table != names[0]:
             at = Position(names[0], 0, 0, 0)
-        return self._page(cursor.open(until), at, tuple(names[1:]), epoch, limits)
+        return self._page(opened, at, tuple(names[1:]), epoch, limits)
 
-    def _still_idle(self, cursor: Cursor) -> Reading | None:
-        """A reading without a page if nothing has ended since the last one on this backend."""
-        idle = self._idle
-        if idle is None or idle.generation != self._session.generation:
-            return None
-        row = self._session.row(POLL)
-        if (row["pid"], row["snapshot"], cursor.done) != (idle.pid, idle.snapshot, idle.done):
-            return None
-        return self._reading(row, None)
+    def _tables_of(self, cursor: Cursor) -> tuple[Cursor, list[str], Reading]:
+        """The cursor with a window, and the tables of that which are not read yet, in order.
 
-    def _reading(self, row: Mapping[str, Any], page: StreamPage | None) -> Reading:
-        return Reading(self._server.identity_of(row), self._server.finished(row).clock, page)
-
-    def _tables_of(self, cursor: Cursor) -> tuple[Snapshot, list[str], Reading]:
-        """The tables of the window that are not read yet, in order.
-
-        Asked with one statement when a window opens; remembered while it is read, on the same
-        connection; asked again, within the window's bounds, after a restart.
+        Asked when a window opens; remembered while it is read, on the same connection; asked again,
+        within the window's bounds, after a restart.
         """
-        window, at = cursor.window, cursor.position
-        known = self._rest
+        window, at, known = cursor.window, cursor.position, self._rest
         if window and at and known and known[:2] == (self._session.generation, window.until):
             names = [n for n in known[2] if self._names.index(n) >= self._names.index(at.table)]
-            return window.until, names, Reading({}, 0, None)
-        row = self._session.row(
-            self._probe,
-            {"xip": array(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax},
+            return cursor, names, Reading({}, 0, None)
+        asked = self._server.asked()
+        poll = _Idle(
+            self._session.generation, asked.get("pid"), asked.get("snapshot"), cursor.done
         )
-        snapshot = self._server.finished(row)
+        if window is None and poll == self._idle:
+            return cursor, [], self._reading(asked)
+        snapshot = self._server.finished(asked)
+        until = window.until if window else snapshot
+        opened = cursor.open(until)
+        row = self._session.row(self._probe, _bounds(opened))
+        reading = self._reading({**asked, **row})
         if self._server.is_behind(cursor, row):
-            return snapshot, [], self._reading(row, None)
+            return cursor, [], reading
         check_forward(cursor, snapshot)
         check_pruned(cursor, row["pruned_txid"])
         found = [self._names[ordinal] for ordinal in row["logs"]]
@@ -196,11 +181,13 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
             found = [at.table] + [n for n in found if self._names.index(n) > first]
         elif window and not found:
             found = self._names[:1]  # pruned meanwhile: read it as empty, and so close the window
-        if window is None and not found:
-            self._idle = _Idle(self._session.generation, row["pid"], row["snapshot"], cursor.done)
-        until = window.until if window else snapshot
+        self._idle = poll if asked and not found else None
         self._rest = (self._session.generation, until, tuple(found))
-        return snapshot, found, self._reading(row, None)
+        return opened, found, reading
+
+    def _reading(self, row: Mapping[str, Any]) -> Reading:
+        """Of no page."""
+        return Reading(self._server.identity_of(row), self._server.finished(row).clock, None)
 
     def _page(
         self, cursor: Cursor, at: Position, rest: tuple[str, ...], epoch: int, limits: Limits
@@ -213,7 +200,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
             if row is SMALLER:
                 continue
             if row is not None:
-                page = self._built(statements, row, epoch)
+                page = self._built(statements, row)
             else:
                 row = self._session.row(statements.page_ids, parameters)
                 page = self.lookup(at.table, row["ids"] or [], epoch)
@@ -221,10 +208,10 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         return self._moved(cursor, row, rest, page, row["entries"] >= parameters["limit"])
 
     def _parameters(self, cursor: Cursor, at: Position, epoch: int) -> dict[str, Any]:
+        first = max((cursor.done.xmax, 0), (at.txid, at.seq))  # of the second range
         return {
-            "xip": array(cursor.done.xip), "xmax": cursor.done.xmax, "until": cursor.until_xmax,
-            "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
-            **self._server.parameters(epoch),
+            **_bounds(cursor), "at_txid": at.txid, "at_seq": at.seq, "at_item": at.item,
+            "from_txid": first[0], "from_seq": first[1], **self._server.parameters(epoch),
         }  # fmt: skip
 
     def _moved(
@@ -232,29 +219,28 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
     ) -> Reading:
         """A reading of what a statement found of the window in one table."""
         assert cursor.window is not None
-        check_forward(cursor, self._server.finished(row))
         check_pruned(cursor, row["pruned_txid"])
         last = Position(page.document, *row["last"]) if row["last"] else None
         after = cursor.after(cursor.window.until, last, full, rest)
         stream = StreamPage(page, after, row["truncated"], cursor.window.until.clock)
-        return self._reading(row, stream)
+        return Reading(self._server.identity_of(row), clock_of(page.version), stream)
 
     def skim(self, cursor: Cursor, epoch: int, entries: int) -> tuple[Reading, Sequence[str]]:
         """The next entries of the window as distinct ids."""
         self.connect()
         self._server.look()
-        _, names, reading = self._tables_of(cursor)
+        opened, names, reading = self._tables_of(cursor)
         at = cursor.position
         if not names or at is None or at.table != names[0]:
             return reading, ()
-        parameters = {**self._parameters(cursor, at, epoch), "limit": entries}
+        parameters = {**self._parameters(opened, at, epoch), "limit": entries}
         row = self._session.row(self._statements[at.table].page_ids, parameters)
         page = Page(
             document=at.table, body=b"", documents=0, read_at_seconds=time.monotonic(),
-            fingerprint=row["fingerprint"] or "gone", **self._server.page_fields(row, epoch),
+            fingerprint=row["fingerprint"] or "gone", **self._server.page_fields(row),
         )  # fmt: skip
         full = row["entries"] >= entries
-        return self._moved(cursor, row, tuple(names[1:]), page, full), row["ids"] or ()
+        return self._moved(opened, row, tuple(names[1:]), page, full), row["ids"] or ()
 
     def page_keys(self, document: str, limits: Limits) -> int:
         """As learnt from the pages before."""
@@ -262,3 +248,10 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
 
     def _relation(self, document: str) -> str:
         return self._statements[document].table.relation
+
+
+def _bounds(cursor: Cursor) -> dict[str, Any]:
+    """Of the open window, for a statement (rule 2 of the cursor)."""
+    return {
+        "ended": array(cursor.ended), "xmax": cursor.done.xmax, "until": cursor.until_xmax
+    }  # fmt: skip

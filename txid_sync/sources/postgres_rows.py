@@ -39,7 +39,7 @@ class PostgresRows(PostgresLog):
             if row is SMALLER:
                 continue
             if row is not None:
-                page = self._built(statements, row, epoch)
+                page = self._built(statements, row)
                 return LoadPage(page, tuple(row["last"]) if row["entries"] == limit else None)
             if limit == 1:
                 break
@@ -69,7 +69,7 @@ class PostgresRows(PostgresLog):
             parameters[f"k{n}"] = parameters["ids"] if same else array(column)
         try:
             row = self._session.raw_row(statements.lookup, parameters)
-            return self._built(statements, row, epoch)
+            return self._built(statements, row)
         except psycopg2.Error as error:
             self._session.drop_if_broken()
             if not (is_poison(error) or (is_too_much(error) and len(keys.ids) > 1)):
@@ -98,7 +98,7 @@ class PostgresRows(PostgresLog):
 
     def _deletes(self, statements: Statements, wanted: Sequence[str], epoch: int) -> Page:
         """Delete actions for ids that no row of the table can ever have."""
-        fields = self._server.page_fields(self._server.place(), epoch)
+        fields = self._server.page_fields(self._server.place(epoch))
         version = fields["version"]
         lines = [
             json.dumps({"delete": {"_id": id, "version": version, "version_type": "external_gte"}},
@@ -129,14 +129,14 @@ class PostgresRows(PostgresLog):
                 return None
             raise translate(error, "read a page") from None
 
-    def _built(self, statements: Statements, row: dict[str, Any], epoch: int) -> Page:
+    def _built(self, statements: Statements, row: dict[str, Any]) -> Page:
         name = statements.table.document.name
         if not row["unassigned"]:
             raise PreconditionError(
                 f"reading document {name} assigned a transaction id",
                 "its condition or a type of its table calls a function that writes",
             )
-        fields = self._server.page_fields(row, epoch)
+        fields = self._server.page_fields(row)
         dead = tuple(
             DeadLetter(name, id, row["version"], f"id is longer than {MAX_ID_BYTES} bytes")
             for id in row["long_ids"] or ()

@@ -13,7 +13,6 @@ from typing import Any
 
 from txid_sync.cursor import Cursor
 from txid_sync.errors import SourceUnavailable, TxidSyncError
-from txid_sync.model import version_of
 from txid_sync.recovery import same_history
 from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
@@ -21,6 +20,7 @@ from txid_sync.sources.postgres_session import QUERIES, Gate, Session
 from txid_sync.sources.postgres_sql import Table
 
 GATE_SECONDS = 30.0
+POLL = postgres_sql.poll()
 
 
 @dataclass(slots=True)
@@ -45,8 +45,6 @@ class Primary:
     """Reads the answers of a server that is not in recovery."""
 
     role = ""
-    has_idle_text = True
-
     def __init__(self, session: Session, memory: Memory) -> None:
         self._session, self._memory = session, memory
 
@@ -59,6 +57,10 @@ class Primary:
     def parameters(self, epoch: int) -> dict[str, Any]:
         """Of a page's statement, for its version."""
         return {"epoch": epoch}
+
+    def asked(self) -> dict[str, Any]:
+        """What tells which transactions have ended by now, and which server answered."""
+        return self._session.row(POLL)
 
     def finished(self, row: Mapping[str, Any]) -> Snapshot:
         """The finished set that this answer may count on."""
@@ -101,13 +103,11 @@ class Primary:
         """Whether the cursor is of another history, which the identity will tell."""
         return False
 
-    def page_fields(self, row: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    def page_fields(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Version, gate and server of the page that this answer makes."""
-        version = version_of(epoch, Snapshot.parse(row["snapshot"]).clock)
-        assert row.get("version", version) == version
         ready = Gate(self._session, row["lsn"])
-        return {"version": version, "ready": ready, "identity": self.identity_of(row)}
+        return {"version": row["version"], "ready": ready, "identity": self.identity_of(row)}
 
-    def place(self) -> dict[str, Any]:
-        """Snapshot, place and server of a page that is made without a statement of its own."""
-        return self._session.row(postgres_sql.place())
+    def place(self, epoch: int) -> dict[str, Any]:
+        """The same of a page that is made without a statement of its own."""
+        return self._session.row(postgres_sql.place(self.role), self.parameters(epoch))

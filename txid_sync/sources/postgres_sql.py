@@ -151,9 +151,9 @@ def identity(role: str = "") -> sql.Composable:
     return SQL(QUERIES[f"identity{role}"])
 
 
-def place() -> sql.Composable:
-    """Where a primary is now, and which server it is."""
-    return SQL(QUERIES["place"]).format(begin=SQL(QUERIES["begin"]), identity=identity())
+def place(role: str = "") -> sql.Composable:
+    """Version and place of now, and which server answered."""
+    return SQL(QUERIES["place"]).format(identity=identity(role), **_now_fields(role))
 
 
 def standby() -> sql.Composable:
@@ -162,8 +162,11 @@ def standby() -> sql.Composable:
 
 
 def _now(quote: sql.Composable, role: str) -> sql.Composable:
-    version, lsn = SQL(QUERIES[f"version{role}"]), SQL(QUERIES[f"lsn{role}"])
-    return SQL(QUERIES["now"]).format(quote=quote, version=version, lsn=lsn)
+    return SQL(QUERIES["now"]).format(quote=quote, **_now_fields(role))
+
+
+def _now_fields(role: str) -> dict[str, sql.Composable]:
+    return {"version": SQL(QUERIES[f"version{role}"]), "lsn": SQL(QUERIES[f"lsn{role}"])}
 
 
 def probe(statements: Sequence[Statements], role: str = "") -> Prepared:
@@ -226,7 +229,6 @@ def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:
     return {
         "now": _now(SQL(""), role),
         "identity": identity(role),
-        "ended": SQL(QUERIES["ended"]),
         "table": qualified,
         "log": name("txid_sync", table.log),
         "log_keys": SQL(", ").join(log_keys),

@@ -31,7 +31,6 @@ class Standby(Primary):
     """Reads the answers of a server in recovery."""
 
     role = "_standby"
-    has_idle_text = False
 
     def __init__(self, session: Session, memory: Memory) -> None:
         super().__init__(session, memory)
@@ -95,6 +94,10 @@ class Standby(Primary):
         assert self._ended is not None, "the standby was not asked"
         return self._ended
 
+    def asked(self) -> dict[str, Any]:
+        """Nothing more: it was asked before (rule 2)."""
+        return {}
+
     def finished(self, row: Mapping[str, Any]) -> Snapshot:  # noqa: ARG002
         """What was known to have ended before the statement (rule 2)."""
         return self._known
@@ -137,17 +140,12 @@ class Standby(Primary):
             raise SourceBehind("waiting: the standby has not replayed again what is done")
         return True
 
-    def page_fields(self, row: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    def page_fields(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Version, place and server of the page that this answer makes."""
         identity = self.identity_of(row)
         self._memory.read(identity, row["lsn"])
-        version = row.get("version", version_of(epoch, self._known.clock))
-        return {"version": version, "exact": False, "place": row["lsn"], "identity": identity}
-
-    def place(self) -> dict[str, Any]:
-        """Place and identity of a page that is made without a statement of its own."""
-        row = self._session.row(postgres_sql.standby())
-        return {**row, "lsn": row["place"]}
+        place = {"exact": False, "place": row["lsn"]}
+        return {"version": row["version"], "identity": identity, **place}
 
 
 def _lsn(place: int) -> str:

@@ -78,7 +78,8 @@ select pg_is_in_recovery() as in_recovery, b.xmin, b.x1, b.bound,
                   from txid_current_snapshot() s) n) b
 
 -- poll --
--- The snapshot's text says whether any transaction has ended since the last poll.
+-- The snapshot's text says whether any transaction has ended since the last poll, and which: the
+-- window that it closes is what all that follows is asked for.
 select txid_current_snapshot()::text as snapshot, identity.*
   from ({identity}) identity
 
@@ -89,7 +90,10 @@ select txid_current_snapshot()::text as snapshot
 select txid_current_snapshot()::text as snapshot, pg_current_wal_insert_lsn()::text as lsn
 
 -- place --
-select begin.*, identity.* from ({begin}) begin cross join ({identity}) identity
+select v.*, identity.*
+  from (select txid_current_snapshot() as s offset 0) n
+ cross join lateral (select {version} as version, {lsn} as lsn) v
+ cross join ({identity}) identity
 
 -- rebind --
 -- Empty a log that another cluster wrote, or this one before its txids were lowered, before the
@@ -133,10 +137,8 @@ select pg_logical_emit_message(true, 'txid_sync', '')
 select pg_logical_emit_message(false, 'txid_sync', '', true)
 
 -- probe --
--- Which logs have rows in the window, the greatest txid pruned from any of them, and the snapshot in
--- which that is so.
-select txid_current_snapshot()::text as snapshot,
-       array_remove(array[{logs}]::int[], null) as logs,
+-- Which logs have rows in the window, and the greatest txid pruned from any of them.
+select array_remove(array[{logs}]::int[], null) as logs,
        (select max(pruned_txid) from txid_sync.tracked
          where id = any ({tracked_ids})
            and system_identifier = (select system_identifier from pg_control_system()))
@@ -145,19 +147,11 @@ select txid_current_snapshot()::text as snapshot,
   from ({identity}) identity
 
 -- probe_log --
--- Txids that are yet to come are left by a former life, whose counter had come further.
-case when exists (select from {log} where txid = any {ended} and txid < %(until)s)
-       or exists (select from {log} where txid >= %(xmax)s and txid < least(
-                    %(until)s, txid_snapshot_xmax(txid_current_snapshot())))
+-- The window's two ranges.  Of the txids that were in progress at the end of the last one only those
+-- that have ended: others have no row that could be seen, but maybe a million to be looked at.
+case when exists (select from {log} where txid = any (%(ended)s::bigint[]))
+       or exists (select from {log} where txid >= %(xmax)s and txid < %(until)s)
      then {ordinal} end
-
--- ended --
--- Which of the txids that were in progress at the end of the last window have ended since: others
--- have no row that could be seen, but maybe a million that would have to be looked at.  The snapshot
--- is made once (`offset 0`): 5,000 times one of 5,000 transactions takes more than a second.
-((select array_agg(x)
-    from (select txid_current_snapshot() as s offset 0) n cross join unnest(%(xip)s::bigint[]) x
-   where txid_visible_in_snapshot(x, n.s))::bigint[])
 
 -- one_line --
 -- Between its values JSON may hold raw line ends (inside texts they are escaped).
@@ -167,16 +161,16 @@ replace({row_json}, E'\n', ' ')
 -- The statement's own snapshot: every version in the page is its clock.  The lines are what follows
 -- an id in an action.  (Whether a txid was assigned is asked at the end, after the rows are built.)
 now as materialized (
-  select snapshot, version, lsn, line as delete_line, line || E'\n' as index_line
-    from (select txid_current_snapshot()::text as snapshot,
-                 {version} as version, {lsn} as lsn) s
+  select version, lsn, line as delete_line, line || E'\n' as index_line
+    from (select txid_current_snapshot() as s offset 0) n
+   cross join lateral (select {version} as version, {lsn} as lsn) v
    cross join lateral (
          select '{quote},"version":' || version || ',"version_type":"external_gte"}}}}' as line) l
 )
 
 -- version --
-(%(epoch)s::bigint << 48) + txid_snapshot_xmax(txid_current_snapshot())
-  - (select count(*) from txid_snapshot_xip(txid_current_snapshot()))
+-- The snapshot is made once (`offset 0`): with 5,000 transactions in progress that takes its time.
+(%(epoch)s::bigint << 48) + txid_snapshot_xmax(s) - (select count(*) from txid_snapshot_xip(s))
 
 -- version_standby --
 -- A snapshot of a standby does not show what is in progress: the version was found before.
@@ -191,23 +185,23 @@ coalesce(pg_last_wal_replay_lsn() - '0/0'::pg_lsn, 0)::bigint
 -- stream_keys --
 -- The next %(limit)s entries of the window in the order (txid, seq, item): whole log rows are
 -- chosen by their counts, without touching the arrays, and only these are unnested; the last one
--- may be cut.  Two ordered, limited arms, never an `or`.  A truncation is a row without items; it
--- stands as item 0.
+-- may be cut.  Two ordered, limited arms, never an `or`.  The second begins at one place: of two
+-- lower bounds the index takes the row, and would walk from there over all that was read before.
+-- A truncation is a row without items; it stands as item 0.
 with {now},
 log_rows as materialized (
   select arms.*,
          sum(items) over (order by txid, seq rows unbounded preceding) - items as items_before
     from ((select txid, seq, items, {log_keys}
              from {log}
-            where txid = any {ended} and txid < %(until)s
+            where txid = any (%(ended)s::bigint[])
               and (txid, seq) >= (%(at_txid)s, %(at_seq)s)
             order by txid, seq
             limit %(limit)s + 1)
           union all
           (select txid, seq, items, {log_keys}
              from {log}
-            where txid >= %(xmax)s and txid < %(until)s
-              and (txid, seq) >= (%(at_txid)s, %(at_seq)s)
+            where (txid, seq) >= (%(from_txid)s, %(from_seq)s) and txid < %(until)s
             order by txid, seq
             limit %(limit)s + 1)) arms
    order by txid, seq
@@ -278,7 +272,7 @@ place as (select 0 as entries, null::bigint[] as last, false as truncated)
 
 -- documents --
 -- What every page brings beside its body.
-select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
+select now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
        place.*, body.*, identity.*,
        {fingerprint} as fingerprint, {pruned} as pruned_txid
   from now
@@ -335,7 +329,7 @@ select unnest(%(ids)s::text[]) where cardinality(%(ids)s::text[]) > built.rows
 
 -- ids --
 -- The same place of the window without its documents, for a page that cannot be built.
-select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
+select now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
        place.*, identity.*,
        (select array_agg({wanted_id}) from wanted w) as ids,
        {fingerprint} as fingerprint, {pruned} as pruned_txid
@@ -344,7 +338,7 @@ select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as
 -- load --
 -- The rows after a key, in the order of the key, as index actions, and the last key of them.
 with {now}
-select now.snapshot, now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
+select now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
        body.*, identity.*, {fingerprint} as fingerprint, null::bigint as pruned_txid
   from now
  cross join ({identity}) identity
@@ -550,7 +544,10 @@ with log_rows as materialized (
   select arms.*, row_number() over (order by txid, seq) as place
     from ((select txid, seq, items, {log_keys}
              from {log}
-            where txid = any {ended}
+            where txid = any ((select array_agg(x)
+                                 from (select txid_current_snapshot() as s offset 0) n
+                                cross join unnest(%(xip)s::bigint[]) x
+                                where txid_visible_in_snapshot(x, n.s))::bigint[])
             order by txid, seq
             limit %(limit)s + 1)
           union all
