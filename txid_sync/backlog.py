@@ -39,7 +39,7 @@ from txid_sync.snapshot import Snapshot
 MAX_SEEN = 200_000
 ENOUGH_SEEN = 100_000
 LEAST_GAIN = 0.05  # of the entries have to be of keys already seen
-LONGER, SHORTER = 4, 16
+LONGER, SHORTER = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,12 @@ class Backlog:
         return cls(most, page, min(most, _first(page)))
 
     def due(self, cursor: Cursor) -> bool:
-        """Whether the next of the window is to be skimmed: a page was full, and it pays."""
+        """Whether the next of the window is to be skimmed: a page was full, nothing is listed any
+        more, a skim is longer than a page, and it pays."""
         at = cursor.position
-        return at is not None and at.txid > 0 and (self.pays or not self._is_of(cursor))
+        if at is None or at.txid == 0 or self.skimmed is not None or self.entries <= self.page:
+            return False
+        return self.pays or not self._is_of(cursor)
 
     def rewound(self) -> Backlog:
         """Everything under way is thrown away (rules 2 and 5)."""
@@ -93,8 +96,13 @@ class Backlog:
             new, 0, skimmed, pays=gains or len(seen) < ENOUGH_SEEN,
         )  # fmt: skip
 
+    @property
+    def left(self) -> bool:
+        """Whether ids are left to look up; if not, `skimmed` itself is to be sent (rule 1)."""
+        return self.at < len(self.pending)
+
     def next(self, keys: int) -> Sequence[str]:
-        """The next ids to look up; none: `skimmed` itself is to be sent (rule 1)."""
+        """The next ids to look up."""
         return self.pending[self.at : self.at + keys]
 
     def sent(self, keys: int) -> Backlog:

@@ -19,6 +19,7 @@ from txid_sync.progress.base import Progress
 Effect = Callable[[Progress], Progress]
 
 GATE_POLL_SECONDS = 0.0005
+EMPTY = 4  # pages without documents that may stand in the queue beside the requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class Flight:
     effect: Effect
     complete_clock: int = 0
     closes_window: bool = False
+
+    @property
+    def is_request(self) -> bool:
+        """Whether the sink has something to do for it."""
+        return self.page is not None and not self.page.is_empty
 
 
 @dataclass(slots=True)
@@ -56,8 +62,14 @@ class InFlight:
 
     @property
     def full(self) -> bool:
-        """Whether no further page may be sent now."""
-        return len(self._flights) >= self.allowed
+        """Whether no further request may be sent now."""
+        requests = sum(flight.is_request for flight in self._flights)
+        return requests >= self.allowed or self.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no page without documents may be added either."""
+        return len(self._flights) >= self.allowed + EMPTY
 
     @property
     def read_documents(self) -> int:
@@ -111,3 +123,8 @@ def answered(ack: Ack) -> Future[Ack]:
     future: Future[Ack] = Future()
     future.set_result(ack)
     return future
+
+
+def no_effect(progress: Progress) -> Progress:
+    """That of a page which has no place of its own."""
+    return progress

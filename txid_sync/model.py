@@ -156,6 +156,11 @@ class Page:
         """How many documents were read for it, those that could not be built among them."""
         return self.documents + len(self.dead)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has nothing for the sink."""
+        return not self.documents and not self.dead
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPage:

@@ -7,7 +7,7 @@ documents first; so the number of keys adapts to the size of the documents seen.
 >>> size.within(Limits(documents=2000, body_bytes=1_000_000))
 10
 >>> size.learn(documents=10, body_bytes=10_000); size.within(Limits(2000, 1_000_000))
-40
+100
 >>> size.learn(documents=40, body_bytes=4_000_000); size.within(Limits(2000, 1_000_000))
 10
 >>> size.shrink(10); size.within(Limits(2000, 1_000_000))
@@ -19,7 +19,7 @@ from __future__ import annotations
 from txid_sync.model import Limits
 
 FIRST = 10
-GROWTH = 4
+GROWTH = 10
 
 
 class PageSize:

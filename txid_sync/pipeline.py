@@ -35,7 +35,7 @@ from txid_sync.backlog import Backlog
 from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, SourceUnavailable, Unavailable
 from txid_sync.failpoints import Failpoint, ignore
-from txid_sync.inflight import Effect, Flight, InFlight, answered, wait_for_gate
+from txid_sync.inflight import Effect, Flight, InFlight, answered, no_effect, wait_for_gate
 from txid_sync.keeper import Keeper
 from txid_sync.model import Ack, Document, Page, Reading, StreamPage, clock_of, epoch_of, version_of
 from txid_sync.pipeline_status import PipelineOptions, PipelineStatus, status_of
@@ -76,7 +76,7 @@ class Pipeline:
             name, source, sink, store, documents, self._options, failpoint, seconds, share
         )
         self._flights = InFlight(self._options.in_flight)
-        self._read_cursor: Cursor | None = None
+        self._read_cursor: Cursor
         self._backlog, self._stream_next = Backlog(), True
         self._load_after: dict[str, tuple[str, ...] | None] = {}
         self._sweep: tuple[str, int, Iterator[Sequence[str]]] | None = None
@@ -165,7 +165,9 @@ class Pipeline:
 
     def _step(self) -> bool:
         self._check_catalog()
-        self._collect(wait=self._flights.full)
+        self._collect(wait=False)
+        if self._flights.full and (self._flights.crowded or not self._list()):
+            self._collect(wait=True)
         if self._flights.full or self._read():
             return True
         if self._flights.head:
@@ -190,21 +192,27 @@ class Pipeline:
     # -- the stream -------------------------------------------------------------------------
 
     def _read_stream(self) -> bool:
-        cursor, epoch, entries = self._read_cursor, self.progress.epoch, self._backlog.entries
-        assert cursor is not None
-        if self._backlog.skimmed is not None:
-            self._read_backlog(self._backlog.skimmed)
+        if self._list() or self._look_up():
             return True
-        if entries > self._options.limits.documents and self._backlog.due(cursor):
-            reading, ids = self._source.skim(cursor, epoch, entries)
-            if (page := self._take(reading)) is not None:
-                self._backlog = self._backlog.skim(cursor, page, ids)
-                return True
-        reading = self._source.poll(cursor, epoch, self._options.limits)
+        reading = self._source.poll(self._read_cursor, self.progress.epoch, self._options.limits)
         if (page := self._take(reading)) is not None:
             self._send_stream(page)
         elif not self._flights.head:
             self._complete_clock = reading.clock
+        return page is not None
+
+    def _list(self) -> bool:
+        """Go on in a backlog as far as it goes without a request: the sink need not be free."""
+        cursor, backlog = self._read_cursor, self._backlog
+        if backlog.skimmed is not None and not backlog.left:
+            self._backlog = backlog.ended()
+            self._send_stream(backlog.skimmed)
+            return True
+        if not backlog.due(cursor):
+            return False
+        reading, ids = self._source.skim(cursor, self.progress.epoch, backlog.entries)
+        if (page := self._take(reading)) is not None:
+            self._backlog = backlog.skim(cursor, page, ids)
         return page is not None
 
     def _take(self, reading: Reading) -> StreamPage | None:
@@ -212,19 +220,19 @@ class Pipeline:
         self._clock = reading.clock
         return reading.page
 
-    def _read_backlog(self, skimmed: StreamPage) -> None:
-        """Look up what a skim has listed; in the end its place counts."""
-        name = skimmed.page.document
+    def _look_up(self) -> bool:
+        """Read some of the documents that a skim has listed."""
+        if self._backlog.skimmed is None:
+            return False
+        name = self._backlog.table
         ids = self._backlog.next(self._source.page_keys(name, self._options.limits))
-        if not ids:
-            self._backlog = self._backlog.ended()
-            self._send_stream(skimmed)
-        elif self._send(self._checked(self._source.lookup(name, ids, self.progress.epoch)), _same):
+        page = self._checked(self._source.lookup(name, ids, self.progress.epoch))
+        if self._send(page, no_effect):
             self._backlog = self._backlog.sent(len(ids))
+        return True
 
     def _send_stream(self, stream: StreamPage) -> None:
-        page = stream.page
-        closes = stream.next.window is None
+        page, closes = stream.page, stream.next.window is None
 
         def effect(progress: Progress) -> Progress:
             moved = replace(progress, cursor=stream.next)
@@ -258,11 +266,11 @@ class Pipeline:
     def _read_load(self, name: str, entry: DocumentProgress) -> None:
         after = self._load_after.get(name, entry.load_after)
         loaded = self._source.load(name, after, self.progress.epoch, self._options.limits)
-        self._checked(loaded.page)
+        page = self._checked(loaded.page)
 
         def effect(progress: Progress) -> Progress:
             if loaded.next is not None:
-                count = progress.documents[name].load_documents + loaded.page.read_documents
+                count = progress.documents[name].load_documents + page.read_documents
                 return progress.with_document(name, load_after=loaded.next, load_documents=count)
             entry = progress.documents[name]
             below = max(entry.sweep_below, entry.load_version)
@@ -270,7 +278,7 @@ class Pipeline:
                 name, load=False, load_after=None, load_documents=0, sweep_below=below
             )
 
-        if self._send(loaded.page, effect):
+        if self._send(page, effect):
             self._load_after[name] = loaded.next
 
     def _checked(self, page: Page) -> Page:
@@ -282,8 +290,7 @@ class Pipeline:
         entry = self.progress.documents[name]
         if not entry.sweep_below:
             return
-        free = entry.sweep_asked or self._options.brake_off
-        brake = None if free else self._options.brake_share
+        brake = None if entry.sweep_asked or self._options.brake_off else self._options.brake_share
         gone = partial(without_row, self._source, name, self._options.limits)
         chunks = candidates(
             self._sink, name, entry.sweep_below, brake, self._check_version, self._share, gone
@@ -323,9 +330,8 @@ class Pipeline:
         self._failpoint("gate-passed")
         if not self._is_alone(page):
             return False
-        empty = not page.documents and not page.dead
         self._keeper.sends(page)
-        answer = answered(Ack(0, 0)) if empty else self._sink.submit(page)
+        answer = answered(Ack(0, 0)) if page.is_empty else self._sink.submit(page)
         self._failpoint("sent")
         self._flights.add(Flight(page, answer, effect, complete_clock, closes))
         return True
@@ -337,8 +343,7 @@ class Pipeline:
                 return False
         return True
 
-    def _wait_for_gate(self, page: Page) -> None:
-        """Rule 1."""
+    def _wait_for_gate(self, page: Page) -> None:  # rule 1
         read_at_seconds = page.read_at_seconds or math.inf
         wait_for_gate(page, read_at_seconds + self._options.deadline_seconds, self._seconds)
 
@@ -393,8 +398,3 @@ class Pipeline:
         self._keeper.resync(error, new_epoch=asked, asked=asked)
         self._clock = self._complete_clock = 0
         self._rewind()
-
-
-def _same(progress: Progress) -> Progress:
-    """The effect of a page that has no place of its own."""
-    return progress
