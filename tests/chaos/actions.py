@@ -203,6 +203,7 @@ class Actions:
 
     def _replace(self, table: str, mapping: dict[str, Any]) -> None:
         """Delete an index, and be quicker than the syncers in making it again."""
+        found: list[object] = []
         for number in range(100):
             self._delete(table)
             value = {"aliases": {table: {}}, "mappings": mapping}
@@ -211,11 +212,13 @@ class Actions:
             except urllib.error.HTTPError as error:
                 if error.code != 400:
                     raise
+                found.append(error.read())
                 continue
             held = self._world.search.request("GET", f"/{table}/_alias")
             if len(held) == 1:
                 return
-        raise AssertionError(f"the syncers are always quicker with {table}")
+            found.append(sorted(held))
+        raise AssertionError(f"the syncers are always quicker with {table}: {found[-3:]}")
 
     # -- both -------------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ def test_all_kinds_of_transactions_come(seed: int) -> None:
     }
     assert kinds == set(KINDS)
     denied = plan(powers=Powers(False, False), truncate=False)
-    kinds = {Transaction(denied, MagicMock(), Random(n), "").kind for n in range(30_000)}
+    kinds = {Transaction(denied, MagicMock(), Random(n), "").kind for n in range(10_000)}
     assert kinds == set(KINDS) - {"two_phase", "replica", "truncate"}
 
 
