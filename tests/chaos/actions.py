@@ -198,7 +198,7 @@ class Actions:
         # What is on its way would find an index that has forgotten all deletes.
         self._world.http_proxy.heal()
         time.sleep(0.5)
-        self._world.search.delete_indices(f"{table}-")
+        self._world.search.delete_indices(table)  # one that a delete has made, too
         self._spoilt.discard(table)
 
     def _replace(self, table: str, mapping: dict[str, Any]) -> None:

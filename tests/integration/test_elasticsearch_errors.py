@@ -251,6 +251,20 @@ def test_adopting_leaves_an_index_as_it_is(bench: Bench) -> None:
     assert not states[name].created
 
 
+def test_an_index_made_by_a_delete_is_given_the_mapping(bench: Bench) -> None:
+    """Elasticsearch makes one for a delete with a version, although the name must be an alias."""
+    http, name = bench.http, f"{bench.index}-wiped"
+    document = Document("t", name)
+    assert bench.sink.prepare([document], {name: SCHEMA})[name].created
+    mapping = http.ask("GET", f"/{name}/_mapping").value()[f"{name}-000001"]
+    http.ask("DELETE", f"/{name}-000001")
+    body = b'{"delete":{"_id":"1","version":7,"version_type":"external_gte"}}\n'
+    bench.sink.submit(Page(name, body, 1, 7)).exception(30)
+    assert http.ask("GET", f"/{name}/_mapping").value() == {name: {"mappings": {}}}
+    assert not bench.sink.prepare([document], {name: SCHEMA})[name].created
+    assert http.ask("GET", f"/{name}/_mapping").value()[name] == mapping
+
+
 def test_an_index_that_acknowledges_too_early_is_named(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

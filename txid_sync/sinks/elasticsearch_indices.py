@@ -131,6 +131,7 @@ def prepare_index(
         if index is not None:
             if not created:
                 _adopt(http, index, gc_deletes_seconds)
+                _give_mapping(http, index, mapping)
             return index, IndexState(index.uuid, created)
         gc_deletes = {"index.gc_deletes": f"{gc_deletes_seconds}s"}
         settings = index_settings(schema, document) | _DURABLE | gc_deletes
@@ -178,6 +179,23 @@ def _adopt(http: Http, index: Index, gc_deletes_seconds: int) -> None:
             answer.error[0] or answer.status,
             gc_deletes_seconds,
         )
+
+
+def _give_mapping(http: Http, index: Index, mapping: Mapping[str, object]) -> None:
+    """An index without any mapping is nobody's yet: Elasticsearch makes one for a delete with a
+    version, even under a name that must be an alias, when the index is deleted beneath us."""
+    path = f"/{quoted(index.name)}/_mapping"
+    found = http.ask("GET", path, allowed=[404])
+    if found.status == 404 or found.value()[index.name]["mappings"]:
+        return
+    answer = http.send_json("PUT", path, mapping)
+    if answer.status == 200:
+        _log.info("index %s had no mapping and was given that of its document", index.name)
+    else:
+        _log.warning(
+            "index %s has no mapping and could not be given that of its document (%s)",
+            index.name, answer.error[0] or answer.status,
+        )  # fmt: skip
 
 
 def create_plain(http: Http, name: str, properties: Mapping[str, object]) -> None:
