@@ -106,9 +106,10 @@ class Cursor:
 
     def wants(self, txid: int) -> bool:
         """Whether a log row of this transaction belongs to the window."""
-        if txid < self.done.xmax:
-            return txid in self.ended
-        return txid < self.until_xmax
+        if txid >= self.done.xmax:
+            return txid < self.until_xmax
+        ended = self.window is None or self.window.until.finished(txid)
+        return ended and not self.done.finished(txid)
 
     @property
     def ended(self) -> Sequence[int]:

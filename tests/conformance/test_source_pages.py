@@ -47,3 +47,15 @@ def test_a_page_s_version_counts_what_has_ended(world: World) -> None:
     open_session.rollback()
     assert all(before <= clock_of(page.version) <= after for page in pages)
     assert all(epoch_of(page.version) == 1 for page in pages)
+
+
+def test_a_page_that_was_thrown_away_is_given_again(world: World) -> None:
+    """Though nothing has happened at the source since; so is the rest of its window."""
+    source = world.source()
+    cursor, _ = source.begin()
+    put(world, "two", [("x", "1"), ("y", "2")], "a")
+    first, again = (source.poll(cursor, 1, Limits(documents=1)).page for _ in range(2))
+    assert first is not None and again is not None
+    assert (again.page.body, again.next) == (first.page.body, first.next)
+    rest = [source.poll(first.next, 1, Limits(documents=1)).page for _ in range(2)]
+    assert [page and page.page.documents for page in rest] == [1, 1]

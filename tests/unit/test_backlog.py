@@ -8,8 +8,10 @@ from itertools import count
 import pytest
 
 from tests.unit.pipelines import OPTIONS, World, drain, run
+from tests.unit.test_survivors import SlowSink
 from txid_sync.backlog import ENOUGH_SEEN, MAX_SEEN, Backlog
 from txid_sync.cursor import Cursor, Position
+from txid_sync.inflight import EMPTY
 from txid_sync.model import Page, StreamPage
 from txid_sync.pipeline import Pipeline
 from txid_sync.sinks.memory import Fault
@@ -116,6 +118,21 @@ def test_a_rewind_forgets_what_was_seen() -> None:
     backlog = Backlog(entries=1600).skim(_cursor(), _skimmed(), ["1", "2"]).rewound()
     assert (backlog.seen, backlog.skimmed, backlog.entries) == (frozenset(), None, 100)
     assert backlog.skim(_cursor(), _skimmed(), ["2", "3"]).next(9) == ("2", "3")
+
+
+def test_what_is_listed_behind_a_slow_request_is_bounded() -> None:
+    """Places of skims without new keys wait for what is before them: a few at the most."""
+    world = _behind(100, 2)
+    sink = world.sink = SlowSink()
+    world.options = replace(SKIMMING, skim_entries=3, in_flight=1)
+    run(world)
+    _change(world, 100, 2)
+    pipeline, queues = _started(world), []
+    while pipeline.step():
+        queues.append((len(sink.waiting), len(pipeline._flights)))
+    assert max(requests for requests, _ in queues) == 1
+    assert max(flights for _, flights in queues) == 1 + EMPTY
+    world.assert_equal()
 
 
 def _cursor(until: str = "3:100:", table: str = "a", txid: int = 50) -> Cursor:

@@ -183,7 +183,10 @@ def _adopt(http: Http, index: Index, gc_deletes_seconds: int) -> None:
 
 def _give_mapping(http: Http, index: Index, mapping: Mapping[str, object]) -> None:
     """An index without any mapping is nobody's yet: Elasticsearch makes one for a delete with a
-    version, even under a name that must be an alias, when the index is deleted beneath us."""
+    version, even under a name that must be an alias, when the index is deleted beneath us.  It has
+    that very name, so that all others need not be asked."""
+    if index.alias:
+        return
     path = f"/{quoted(index.name)}/_mapping"
     found = http.ask("GET", path, allowed=[404])
     if found.status == 404 or found.value()[index.name]["mappings"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from txid_sync.cursor import Cursor, Position
@@ -35,16 +35,6 @@ from txid_sync.sources.postgres_upkeep import PostgresUpkeep
 from txid_sync.sources.refusals import check_forward, check_pruned
 
 
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    """A poll that found nothing: while the snapshot's text stays the same, nothing has ended."""
-
-    generation: int
-    pid: str | None
-    snapshot: str | None
-    done: Snapshot
-
-
 class PostgresSource(PostgresRows, PostgresUpkeep):
     """Reads tracked tables of one database; see sources/base.py for the contract."""
 
@@ -61,7 +51,8 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         self._probe: Prepared
         self._sizes: dict[str, PageSize] = {}
         self._described: tuple[str, dict[str, Schema]] | None = None
-        self._idle: _Idle | None = None
+        # A poll that found nothing: while its answer stays the same, nothing has ended.
+        self._idle: tuple[int, Mapping[str, Any], Snapshot] | None = None
         self._rest: tuple[int, Snapshot, tuple[str, ...]] | None = None
 
     # -- connection -------------------------------------------------------------------------
@@ -161,9 +152,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
             names = [n for n in known[2] if self._names.index(n) >= self._names.index(at.table)]
             return cursor, names, Reading({}, 0, None)
         asked = self._server.asked()
-        poll = _Idle(
-            self._session.generation, asked.get("pid"), asked.get("snapshot"), cursor.done
-        )
+        poll = self._session.generation, asked, cursor.done
         if window is None and poll == self._idle:
             return cursor, [], self._reading(asked)
         snapshot = self._server.finished(asked)
