@@ -1,22 +1,23 @@
 r"""A worker's share of the keys: every document belongs to exactly one of so many workers.
 
 Which one is told by a hash of the document's id, so by the key as PostgreSQL writes it.  Source and
-program compute the same: the block `share` of sql/queries.sql, and `holds` here.  The hash is the
-first 32 bits of md5, which no version, collation or machine changes; no secret hangs on it.
+program compute the same: the block `share` of sql/queries.sql, and `hash_of` here.  It is the hash
+that PostgreSQL has for texts (`hashtext`: Bob Jenkins' lookup3 of 2006), of the id with everything
+but plain ASCII escaped, so that no encoding and no collation changes it.  Hash-partitioned tables
+hang on it, so that versions keep it; a source asks its server for `SAMPLES` all the same.
 
 >>> [share.holds("7") for share in Share.all(4)]
-[False, False, False, True]
+[False, True, False, False]
 >>> Share.parse("2/4")
 Share(number=2, of=4)
 >>> str(_), _.entry("main"), WHOLE.entry("main")          # progress of a pipeline `main`
-('2/4', 'main/2-of-4', 'main')
+('2/4', 'main/2of4', 'main')
 
 No I/O, no dependency beyond the standard library.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Share:
     @classmethod
     def of_id(cls, id: str, of: int) -> Share:
         """The one of so many shares that a document belongs to."""
-        return cls(_hash(id) % of + 1, of)
+        return cls(hash_of(id) % of + 1, of)
 
     @property
     def whole(self) -> bool:
@@ -67,16 +68,66 @@ class Share:
 
     def holds(self, id: str) -> bool:
         """Whether a document belongs to this share."""
-        return self.whole or _hash(id) % self.of == self.number - 1
+        return self.whole or hash_of(id) % self.of == self.number - 1
 
     def entry(self, pipeline: str) -> str:
         """The name under which this worker keeps its progress; no pipeline has a `/` in its own."""
-        return pipeline if self.whole else f"{pipeline}/{self.number}-of-{self.of}"
+        return pipeline if self.whole else f"{pipeline}/{self.number}of{self.of}"
 
 
-def _hash(id: str) -> int:
-    digest = hashlib.md5(id.encode(errors="surrogatepass"), usedforsecurity=False)
-    return int.from_bytes(digest.digest()[:4])
+def hash_of(id: str) -> int:
+    """The hash of an id, 32 bits."""
+    text = id.encode(errors="surrogatepass")
+    return hash_bytes(_UNSAFE.sub(_escaped, text))
 
 
+def hash_bytes(text: bytes) -> int:
+    """PostgreSQL's `hash_bytes`, as machines compute it whose lowest byte comes first."""
+    a = b = c = (0x9E3779B9 + len(text) + 3923095) & _MASK
+    whole = len(text) - len(text) % 12
+    for at in range(0, whole, 12):
+        a = (a + _word(text[at : at + 4])) & _MASK
+        b = (b + _word(text[at + 4 : at + 8])) & _MASK
+        c = (c + _word(text[at + 8 : at + 12])) & _MASK
+        a, b, c = _mixed(a, b, c)
+    rest = text[whole:]
+    a = (a + _word(rest[:4])) & _MASK
+    b = (b + _word(rest[4:8])) & _MASK
+    c = (c + (_word(rest[8:]) << 8)) & _MASK  # its lowest byte is the length's
+    return _final(a, b, c)
+
+
+def _mixed(a: int, b: int, c: int) -> tuple[int, int, int]:
+    for bits in _MIX_BITS:
+        a = ((a - c) & _MASK) ^ _turned(c, bits)
+        c = (c + b) & _MASK
+        a, b, c = b, c, a
+    return a, b, c
+
+
+def _final(a: int, b: int, c: int) -> int:
+    for bits in _FINAL_BITS:
+        c = ((c ^ b) - _turned(b, bits)) & _MASK
+        a, b, c = b, c, a
+    return b
+
+
+def _turned(word: int, bits: int) -> int:
+    return (word << bits | word >> 32 - bits) & _MASK
+
+
+def _word(text: bytes) -> int:
+    return int.from_bytes(text, "little")
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    """As `encode(..., 'escape')` writes a byte."""
+    byte = match[0]
+    return b"\\\\" if byte == b"\\" else b"\\%03o" % byte[0]
+
+
+_MASK = 0xFFFF_FFFF
+_MIX_BITS, _FINAL_BITS = (4, 6, 8, 16, 19, 4), (14, 11, 25, 16, 4, 14, 24)
+_UNSAFE = re.compile(rb"[\x00\\\x80-\xff]")
+SAMPLES = ("", "7", "-9223372036854775808", "a text of more than two rounds, and some")
 WHOLE = Share()

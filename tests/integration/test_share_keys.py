@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from contextlib import closing
+from random import Random
 from typing import Any
 
 import pytest
 from psycopg2.extensions import make_dsn
+from psycopg2.sql import SQL, Identifier
 
 from tests.integration.streams import Action, World, actions, drain, world_of
 from tests.support import Database
 from txid_sync.cursor import Cursor
+from txid_sync.errors import PreconditionError
 from txid_sync.model import Document, Limits
-from txid_sync.share import Share
+from txid_sync.share import Share, hash_of
+from txid_sync.sources import postgres_catalog
+from txid_sync.sources.postgres_prepared import array
+from txid_sync.sources.postgres_session import QUERIES
+from txid_sync.sources.postgres_sql import hashes
 
 pytestmark = pytest.mark.integration
 
@@ -75,6 +82,33 @@ def test_A10_F18_load_and_stream_give_each_key_to_its_share(
     """Negative numbers, uuids, dates, texts, composite keys: server and program agree."""
     with world_of(database) as world:
         check(world, kind, of)
+
+
+def test_the_program_hashes_as_the_server_does(database: Any) -> None:
+    """Texts of every length up to some rounds, with all that is escaped."""
+    random, wanted = Random(20261122), []
+    for length in range(60):
+        wanted += ["".join(random.choices("ab,\\ 9é漢\U0001f600\x01", k=length)) for _ in range(9)]
+    with world_of(database) as world:
+        filled(world, "bigint")
+        source = world.source(Document("public.t", "t"))
+        source.connect()
+        session = source._session
+        escaped = SQL(QUERIES["escaped"]).format(text=Identifier("text"))
+        query = SQL("select {} as text from unnest(%(texts)s::text[]) given(text)").format(escaped)
+        found = [row["text"] for row in session.rows(query, {"texts": array(wanted)})]
+        hashed = session.row(hashes(), {"texts": array(found)})["hashes"]
+    assert hashed == [hash_of(text) for text in wanted]
+
+
+def test_a_server_that_hashes_otherwise_is_refused(database: Any, monkeypatch: Any) -> None:
+    """By workers only; whoever reads all keys does not hash."""
+    monkeypatch.setattr(postgres_catalog, "hash_of", lambda _: 7)
+    with world_of(database) as world:
+        filled(world, "bigint")
+        assert loaded(world, Share())
+        with pytest.raises(PreconditionError, match="hashes texts otherwise"):
+            loaded(world, Share(1, 2))
 
 
 def test_shares_in_a_database_of_another_encoding(database: Any) -> None:

@@ -101,10 +101,10 @@ def test_progress_of_an_earlier_time_counts_for_nothing() -> None:
     """A worker of a former number that stored something at the wrong moment: back at that number,
     its progress is not followed."""
     world = filled(2)
-    stale = world.store.load("main/1-of-2")
+    stale = world.store.load("main/1of2")
     assert stale is not None
     follow(world, 3)
-    world.store.save("main/1-of-2", stale[0], None)
+    world.store.save("main/1of2", stale[0], None)
     world.write("a", *KEYS, value="y")
     follow(world, 3)
     world.database.prune("a", world.database.snapshot().xmax)

@@ -20,6 +20,7 @@ from txid_sync.snapshot import Snapshot
 from txid_sync.sources import postgres_sql
 from txid_sync.sources.postgres_catalog import (
     check_condition,
+    check_hashes,
     check_triggers,
     find_table,
     resolve,
@@ -67,6 +68,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         kind = Standby if self._session.in_recovery else Primary
         self._server = kind(self._session, self._memory)
         self._server.arrive()
+        check_hashes(self._session, self._share)
         found = [(d, resolve(self._session, d)) for d in self._documents.values()]
         self._session.run(search_path([]))
         tables = [find_table(self._session, document, table) for document, table in found]

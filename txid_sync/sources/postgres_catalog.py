@@ -8,6 +8,9 @@ from psycopg2 import sql
 
 from txid_sync.errors import PreconditionError
 from txid_sync.model import Column, Document, Schema
+from txid_sync.share import SAMPLES, Share, hash_of
+from txid_sync.sources import postgres_sql
+from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_session import QUERIES, Session
 from txid_sync.sources.postgres_sql import KeyColumn, Statements, Table
 
@@ -25,6 +28,18 @@ def resolve(session: Session, document: Document) -> dict[str, Any]:
             "check the name; it is looked up like in a query, so quote mixed case",
         )
     return found[0]
+
+
+def check_hashes(session: Session, share: Share) -> None:
+    """Raise PreconditionError if the server would share the keys otherwise than the program."""
+    if share.whole:
+        return
+    found = session.row(postgres_sql.hashes(), {"texts": array(SAMPLES)})
+    if found["hashes"] != [hash_of(text) for text in SAMPLES]:
+        raise PreconditionError(
+            "this server hashes texts otherwise than those that workers are known to work with",
+            "run one worker (--workers 1), or several pipelines with tables of their own",
+        )
 
 
 def find_table(session: Session, document: Document, table: dict[str, Any]) -> Table:

@@ -128,12 +128,12 @@ def _shares(key: Sequence[KeyColumn], share: Share) -> dict[str, sql.Composable]
     row_id = _id([SQL("t.{}").format(name(column.name)) for column in key], key)
     if share.whole:
         return {"key_share": SQL("true"), "row_share": SQL("true")}
-    numbers = {"of": Literal(share.of), "rest": Literal(share.number - 1)}
-    utf8 = SQL("{}") if _is_plain(key) else SQL("convert_to({}, 'UTF8')")  # plain is ASCII
-    return {
-        "key_share": _format("share", {"bytes": utf8.format(log_id), **numbers}),
-        "row_share": _format("share", {"bytes": utf8.format(row_id), **numbers}),
-    }
+    def holds(id: sql.Composable) -> sql.Composable:
+        text = id if _is_plain(key) else _format("escaped", {"text": id})
+        numbers = {"of": Literal(share.of), "rest": Literal(share.number - 1)}
+        return _format("share", {"hash": _format("hash", {"ascii": text}), **numbers})
+
+    return {"key_share": holds(log_id), "row_share": holds(row_id)}
 
 
 def _entries(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
@@ -154,6 +154,11 @@ def identity(role: str = "") -> sql.Composable:
 def place(role: str = "") -> sql.Composable:
     """Version and place of now, and which server answered."""
     return SQL(QUERIES["place"]).format(identity=identity(role), **_now_fields(role))
+
+
+def hashes() -> sql.Composable:
+    """The server's hashes of some texts, for shares."""
+    return SQL(QUERIES["hashes"]).format(hash=_format("hash", {"ascii": name("ascii")}))
 
 
 def standby() -> sql.Composable:
