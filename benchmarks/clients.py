@@ -16,6 +16,10 @@ from txid_sync.dev.processes import ServerError
 THREADS = 2
 END_SECONDS = 60.0
 SINGLE = "\\set id random(1, {rows})\nupdate {table} set paid = not paid where id = :id;\n"
+INDEXED = (
+    "\\set id random(1, {rows})\n"
+    "update {table} set paid = not paid, updated = now() where id = :id;\n"
+)
 THOUSAND = (
     "\\set id random(1, {rows} - 999)\n"
     "update {table} set paid = not paid where id between :id and :id + 999;\n"

@@ -15,12 +15,35 @@ from txid_sync.dev.processes import children, stat_fields
 TICKS = os.sysconf("SC_CLK_TCK")
 # Places in /proc/PID/stat, counted from the state.
 UTIME, STIME, CUTIME, CSTIME = 11, 12, 13, 14
+COMPILED_SHARE = 0.1
 
 
 def cpu_seconds(pid: int) -> float:
     """Of one process, with all of its threads."""
     fields = stat_fields(pid)
     return (int(fields[UTIME]) + int(fields[STIME])) / TICKS if fields else 0.0
+
+
+def compiler_seconds(pid: int) -> float:
+    """Of the threads of a Java process that compile."""
+    found = 0.0
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            name, _, fields = task.read_text().rpartition(")")
+        except OSError:
+            continue  # a thread that has ended
+        if "CompilerThre" in name:
+            found += sum(map(int, fields.split()[UTIME : STIME + 1])) / TICKS
+    return found
+
+
+def until_compiled(pid: int, work: Callable[[], Any], most: int) -> None:
+    """Do the work again until a Java process hardly compiles for it any more, `most` times."""
+    for _ in range(most):
+        used, compiled = cpu_seconds(pid), compiler_seconds(pid)
+        work()
+        if compiler_seconds(pid) - compiled < COMPILED_SHARE * (cpu_seconds(pid) - used):
+            return
 
 
 def family_seconds(pid: int) -> float:

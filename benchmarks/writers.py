@@ -1,15 +1,20 @@
-"""What capture costs the writers: the same table tracked and untracked, in turns."""
+"""What capture costs the writers: the same table tracked and untracked, in turns.
+
+A table with nothing but its key is the hardest reference there is: its updates are the cheapest.
+One with two more indexes, of which one is on a column that changes, is what applications have.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.clients import SINGLE, THOUSAND, Load, throughput
+from benchmarks.clients import INDEXED, SINGLE, THOUSAND, Load, throughput
 from benchmarks.report import Figure
 from benchmarks.usage import measured
 from benchmarks.world import Database, World
 
 TABLES = ("untracked", "tracked")
+INDEXES = ("create index on {} (customer)", "create index on {} (updated)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +25,14 @@ class Sizes:
     seconds: float
     rounds: int
     clients: tuple[int, ...]
+    indexed_clients: tuple[int, ...]
     batch_clients: tuple[int, ...]
 
 
 FORMS = {
-    "full": Sizes(200_000, 6, 7, (1, 8, 16), (1, 8)),
-    "short": Sizes(100_000, 2, 3, (1, 8, 16), (1,)),
-    "tiny": Sizes(2_000, 1, 1, (2,), ()),
+    "full": Sizes(200_000, 6, 7, (1, 8, 16), (1, 8, 16), (1, 8)),
+    "short": Sizes(100_000, 2, 3, (1, 8, 16), (8,), (1,)),
+    "tiny": Sizes(2_000, 1, 1, (2,), (), ()),
 }
 
 
@@ -43,11 +49,16 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
     figures = []
     with world.database("writers") as database:
         for table in TABLES:
-            database.lean(table, sizes.rows, track=table == "tracked")
+            for name in (table, f"{table}_indexed"):
+                database.lean(name, sizes.rows, track=table == "tracked")
+            for statement in INDEXES:
+                database.run(statement, table=f"{table}_indexed")
         for fsync in (True, False):
             world.configure(fsync=fsync)
             bounds = (0.85, 0.97) if fsync else (0.70, 0.88)
             cells = [("single rows", SINGLE, clients) for clients in sizes.clients]
+            cells += [("single rows, two more indexes", INDEXED, clients)
+                      for clients in sizes.indexed_clients]
             cells += [("1,000 rows", THOUSAND, clients) for clients in sizes.batch_clients]
             for kind, script, clients in cells:
                 what = f"{kind}, {clients} clients, {'fsync' if fsync else 'no fsync'}"
@@ -55,7 +66,9 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
                           for n in range(sizes.rounds)]  # fmt: skip
                 figures += _figures(what, rounds, bounds)
         world.configure(fsync=None)
-        _check_log(database)
+        _check_log(database, "tracked")
+        if sizes.indexed_clients:
+            _check_log(database, "tracked_indexed")
     return figures
 
 
@@ -79,8 +92,9 @@ def _round(
     """Both tables; who is first changes."""
     found = {}
     for table in TABLES if n % 2 else TABLES[::-1]:
-        database.run("vacuum {}", table=table)
-        load = Load(script.format(table=table, rows=sizes.rows), clients)
+        written = f"{table}_indexed" if script == INDEXED else table
+        database.run("vacuum {}", table=written)
+        load = Load(script.format(table=written, rows=sizes.rows), clients)
         with measured(world.meters) as usage:
             rate = throughput(database.dsn, load, sizes.seconds)
         changes = max(1.0, rate * sizes.seconds)
@@ -88,8 +102,8 @@ def _round(
     return found
 
 
-def _check_log(database: Database) -> None:
+def _check_log(database: Database, table: str) -> None:
     """Capture must have seen what was written."""
-    log = database.value("select log from txid_sync.tracked")
+    log = database.value("select log from txid_sync.tracked where relation = %s::regclass", table)
     statement = f'select count(*) from txid_sync."{log}"'
     assert database.value(statement) > 0, "nothing was captured"

@@ -25,6 +25,7 @@ from benchmarks.peers.live import idle, latency, stream, writers
 from benchmarks.peers.losses import losses
 from benchmarks.peers.site import Site, site
 from benchmarks.peers.sizes import FORMS, Sizes, Values
+from benchmarks.usage import until_compiled
 from txid_sync.errors import TxidSyncError
 
 Measure = Callable[[Site, type[Contender], Sizes], Values]
@@ -33,13 +34,14 @@ MEASURES: dict[str, Measure] = {
     "idle": idle, "writers": writers, "losses": losses,
 }  # fmt: skip
 PAGE = ROOT / "docs" / "comparison.md"
-WARMING_LOADS = 2
 
 
 def warm(place: Site, sizes: Sizes) -> int:
-    """Loads that do not count: the first of a Java process run at a fraction of its later speed."""
-    for _ in range(WARMING_LOADS):
-        load(place, TxidSync, sizes)
+    """Loads that do not count: the first of a Java process run at a fraction of its later speed.
+
+    Gives the bytes of a row.
+    """
+    until_compiled(place.search.pid, lambda: load(place, TxidSync, sizes), sizes.warming_loads)
     with arena(place, TxidSync, 1000) as made:
         (found,) = made.value(rows.BYTES)
     return int(found)

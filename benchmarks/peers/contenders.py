@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.rows import TABLE
-from benchmarks.peers.site import Site
+from benchmarks.peers.site import Site, until
 from txid_sync import schema
 from txid_sync.dev.processes import ServerError, clean_environment
 
@@ -27,8 +27,9 @@ ACTIVE_SLOTS = (
 )
 DROP_SLOTS = (
     "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
-    " where database = current_database()"
+    " where database = current_database() and not active"
 )
+SLOTS = "select count(*) from pg_replication_slots where database = current_database()"
 
 
 class Contender(ABC):
@@ -109,7 +110,7 @@ class PgSync(Contender):
     def forget(self) -> None:
         """Slot and queue: a database with a slot cannot be dropped."""
         with closing(self.site.postgres.connect(self.database)) as admin, admin.cursor() as cursor:
-            cursor.execute(DROP_SLOTS)
+            assert until(lambda: _dropped(cursor)), "a replication slot is used for ever"
         self.site.redis.empty()
 
     def _configure(self) -> None:
@@ -158,6 +159,13 @@ class PgSyncWal(PgSync):
     def command(self) -> list[str]:
         """Only the stream."""
         return [*self._program("pgsync"), "--wal"]
+
+
+def _dropped(cursor: Any) -> bool:
+    """Drop slots; one stays while the server still works for a program that has ended."""
+    cursor.execute(DROP_SLOTS)
+    cursor.execute(SLOTS)
+    return bool(cursor.fetchone() == (0,))
 
 
 def _active(cursor: Any) -> bool:

@@ -14,6 +14,7 @@ Values = Mapping[Claim, float]
 class Sizes:
     """How much is done."""
 
+    warming_loads: int  # at the most
     rounds: int
     load: int  # rows of a load
     rows: int  # rows of the tables of everything else
@@ -25,7 +26,7 @@ class Sizes:
 
 
 FORMS = {
-    "full": Sizes(3, 200_000, 50_000, 20_000, 80, 6, 20, 4),
-    "short": Sizes(1, 50_000, 20_000, 20_000, 40, 3, 8, 2),
-    "tiny": Sizes(1, 2_000, 500, 500, 3, 1, 1, 1),
+    "full": Sizes(10, 3, 200_000, 50_000, 20_000, 80, 6, 20, 4),
+    "short": Sizes(24, 1, 50_000, 20_000, 20_000, 40, 3, 8, 2),
+    "tiny": Sizes(1, 1, 2_000, 500, 500, 3, 1, 1, 1),
 }
