@@ -17,8 +17,9 @@ Rules
 2. What was seen counts within one window and one table, and only while nothing is thrown away:
    another window, or a rewind, begins anew.
 3. At most `MAX_SEEN` ids are remembered; a key that is forgotten is written once more.
-4. Where nearly every key is still new after `ENOUGH_SEEN`, the rest of the window is read in
-   plain pages.
+4. Where all keys are different, listing them is for nothing: before the first skim of a window in
+   a table the source takes a sample, and if no key repeats in it, the rest is read in plain pages.
+   The sample is a hint: a wrong one costs speed, nothing else, so it outlives a rewind.
 5. A rewind throws a whole skim away.  So the next ones are shorter, down to plain pages, and longer
    again with every page that passes: whatever the sink lets through counts in the end.
 6. The first skim of a window is two pages long, and each one longer than the one before: while keys
@@ -37,14 +38,14 @@ from txid_sync.model import StreamPage
 from txid_sync.snapshot import Snapshot
 
 MAX_SEEN = 200_000
-ENOUGH_SEEN = 100_000
-LEAST_GAIN = 0.05  # of the entries have to be of keys already seen
 LONGER, SHORTER = 2, 16
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """The skims of one window in one table; `pending` from `at` on is still to be looked up.
+
+    That window and table were sampled; `repeats` is what came out.
 
     `most` is how many entries a skim may have at the most, `page` how many a page has, `entries`
     how many the next skim may have.
@@ -59,7 +60,7 @@ class Backlog:
     pending: tuple[str, ...] = ()
     at: int = 0
     skimmed: StreamPage | None = None
-    pays: bool = True
+    repeats: bool = False
 
     @classmethod
     def begun(cls, most: int, page: int) -> Backlog:
@@ -68,33 +69,39 @@ class Backlog:
 
     def due(self, cursor: Cursor) -> bool:
         """Whether the next of the window is to be skimmed: a page was full, nothing is listed any
-        more, a skim is longer than a page, and it pays."""
-        at = cursor.position
-        if at is None or at.txid == 0 or self.skimmed is not None or self.entries <= self.page:
-            return False
-        return self.pays or not self._is_of(cursor)
+        more, a skim is longer than a page, and keys repeat there."""
+        return self._may_skim(cursor) and self._is_of(cursor) and self.repeats
+
+    def unknown(self, cursor: Cursor) -> bool:
+        """Whether a sample has to tell first if keys repeat there (rule 4)."""
+        return self._may_skim(cursor) and not self._is_of(cursor)
+
+    def sampled(self, cursor: Cursor, repeats: bool) -> Backlog:
+        """Take in the sample of a window's table, of which nothing was seen yet (rule 2)."""
+        window, at = cursor.window, cursor.position
+        assert window is not None
+        assert at is not None
+        return replace(
+            self, until=window.until, table=at.table, seen=frozenset(), repeats=repeats
+        )  # fmt: skip
 
     def rewound(self) -> Backlog:
-        """Everything under way is thrown away (rules 2 and 5)."""
-        return Backlog(self.most, self.page, self.entries // SHORTER)
+        """Everything under way is thrown away, but not the sample (rules 2, 4 and 5)."""
+        shorter = self.entries // SHORTER
+        return replace(self.ended(), entries=shorter, seen=frozenset())
 
     def passed(self, closes: bool) -> Backlog:
         """A page of the stream is on its way; with `closes` it was a window's last (rule 6)."""
         longer = min(self.most, max(1, self.entries * LONGER))
         return replace(self, entries=min(longer, _first(self.page)) if closes else longer)
 
-    def skim(self, cursor: Cursor, skimmed: StreamPage, ids: Sequence[str]) -> Backlog:
-        """Take in a skim of `entries` entries that was made with this cursor (rules 2 to 4)."""
-        assert cursor.window is not None
-        seen = self.seen if self._is_of(cursor) else frozenset[str]()
+    def skim(self, skimmed: StreamPage, ids: Sequence[str]) -> Backlog:
+        """Take in a skim that was due (rule 3)."""
+        seen = self.seen
         new = tuple(id for id in ids if id not in seen)
         if len(seen) + len(new) <= MAX_SEEN:
             seen = seen.union(new)
-        gains = len(new) <= (1 - LEAST_GAIN) * self.entries
-        return Backlog(
-            self.most, self.page, self.entries, cursor.window.until, skimmed.page.document, seen,
-            new, 0, skimmed, pays=gains or len(seen) < ENOUGH_SEEN,
-        )  # fmt: skip
+        return replace(self, seen=seen, pending=new, at=0, skimmed=skimmed)
 
     @property
     def left(self) -> bool:
@@ -112,6 +119,11 @@ class Backlog:
     def ended(self) -> Backlog:
         """The skim itself is on its way."""
         return replace(self, pending=(), at=0, skimmed=None)
+
+    def _may_skim(self, cursor: Cursor) -> bool:
+        at = cursor.position
+        full = at is not None and at.txid > 0
+        return full and self.skimmed is None and self.entries > self.page
 
     def _is_of(self, cursor: Cursor) -> bool:
         window, at = cursor.window, cursor.position

@@ -92,10 +92,8 @@ class Pipeline:
         self._backlog = Backlog.begun(self._options.skim_entries, self._options.limits.documents)
 
     def stop(self) -> None:
-        """Wait for the requests in flight, then save progress.
-
-        What cannot be finished now (Unavailable, Discontinuity) is met again at the next start.
-        """
+        """Wait for the requests in flight, then save progress; what cannot be finished now
+        (Unavailable, Discontinuity) is met again at the next start."""
         try:
             while self._flights.head:
                 self._collect(wait=True)
@@ -208,11 +206,13 @@ class Pipeline:
             self._backlog = backlog.ended()
             self._send_stream(backlog.skimmed)
             return True
+        if backlog.unknown(cursor):
+            backlog = self._backlog = backlog.sampled(cursor, self._source.sample(cursor))
         if not backlog.due(cursor):
             return False
         reading, ids = self._source.skim(cursor, self.progress.epoch, backlog.entries)
         if (page := self._take(reading)) is not None:
-            self._backlog = backlog.skim(cursor, page, ids)
+            self._backlog = backlog.skim(page, ids)
         return page is not None
 
     def _take(self, reading: Reading) -> StreamPage | None:

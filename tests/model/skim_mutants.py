@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from txid_sync.backlog import Backlog
+from txid_sync.cursor import Cursor
 
 Patch = AbstractContextManager[Any]
 
@@ -28,4 +29,9 @@ def seen_beyond_a_rewind() -> Patch:
 
 def seen_in_every_window() -> Patch:
     """A key that changes again in a later window is left out."""
-    return mock.patch.object(Backlog, "_is_of", return_value=True)
+
+    def sampled(self: Backlog, cursor: Cursor, repeats: bool) -> Backlog:
+        return replace(original(self, cursor, repeats), seen=self.seen)
+
+    original = Backlog.sampled
+    return mock.patch.object(Backlog, "sampled", sampled)

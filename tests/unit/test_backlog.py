@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any, cast
 
 import pytest
 
 from tests.unit.pipelines import OPTIONS, World, drain, run
 from tests.unit.test_survivors import SlowSink
-from txid_sync.backlog import ENOUGH_SEEN, MAX_SEEN, Backlog
+from txid_sync.backlog import MAX_SEEN, Backlog
 from txid_sync.cursor import Cursor, Position
 from txid_sync.inflight import EMPTY
 from txid_sync.model import Page, StreamPage
@@ -115,9 +116,9 @@ def test_keys_that_were_thrown_away_are_skimmed_again(fault: Fault) -> None:
 
 def test_a_rewind_forgets_what_was_seen() -> None:
     """Nothing of a skim whose pages were thrown away counts any more."""
-    backlog = Backlog(entries=1600).skim(_cursor(), _skimmed(), ["1", "2"]).rewound()
+    backlog = _sampled(1600).skim(_skimmed(), ["1", "2"]).rewound()
     assert (backlog.seen, backlog.skimmed, backlog.entries) == (frozenset(), None, 100)
-    assert backlog.skim(_cursor(), _skimmed(), ["2", "3"]).next(9) == ("2", "3")
+    assert backlog.skim(_skimmed(), ["2", "3"]).next(9) == ("2", "3")
 
 
 def test_what_is_listed_behind_a_slow_request_is_bounded() -> None:
@@ -144,32 +145,110 @@ def _skimmed() -> StreamPage:
     return StreamPage(Page("a", b"", 0, 1), _cursor(txid=60))
 
 
-def test_skims_of_different_keys_end() -> None:
-    """Where nearly every key is new for long, the rest of this window is not skimmed."""
-    ids = [str(n) for n in range(ENOUGH_SEEN)]
-    backlog = Backlog(entries=ENOUGH_SEEN).skim(_cursor(), _skimmed(), ids).ended()
-    assert not backlog.due(_cursor(txid=60))
-    assert backlog.due(_cursor("3:200:"))
-    assert backlog.due(_cursor(table="b"))
-    again = Backlog(entries=len(ids) + len(ids) // 15).skim(_cursor(), _skimmed(), ids)
-    assert not again.due(_cursor(txid=60))  # while its ids are still to be looked up
-    assert again.ended().due(_cursor(txid=60))
+def _sampled(entries: int, repeats: bool = True) -> Backlog:
+    return Backlog(entries=entries).sampled(_cursor(), repeats)
 
 
-def test_rounds_of_the_same_keys_are_noticed_in_the_end() -> None:
-    """Keys that come again only after a whole skim: the next one finds them."""
-    backlog = Backlog(entries=20).skim(_cursor(), _skimmed(), [str(n) for n in range(20)])
-    backlog = backlog.ended()
-    assert backlog.due(_cursor(txid=60))
-    backlog = backlog.skim(_cursor(), _skimmed(), [str(n) for n in range(20)])
-    assert backlog.next(100) == ()
+@dataclass
+class Asked:
+    """What the source of a pipeline is asked for, and its answers."""
+
+    samples: list[bool] = field(default_factory=list)
+    skims: int = 0
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Asked:
+        """Listen to the source."""
+        asked, source = cls(), cast("Any", pipeline._source)
+        sample, skim = source.sample, source.skim
+
+        def sampling(*arguments: object) -> bool:
+            asked.samples.append(sample(*arguments))
+            return asked.samples[-1]
+
+        def skimming(*arguments: object) -> object:
+            asked.skims += 1
+            return skim(*arguments)
+
+        source.sample, source.skim = sampling, skimming
+        return asked
+
+
+def test_keys_that_are_all_different_are_not_skimmed() -> None:
+    """One sample tells it for a window and a table, however many pages they have."""
+    world = _behind(0)
+    pipeline = _started(world)
+    asked = Asked.of(pipeline)
+    for table in ("a", "b"):
+        for key in range(100):
+            world.write(table, key, value="new")
+    assert _written(world, pipeline) == 200
+    assert (asked.samples, asked.skims) == ([False, False], 0)
+
+
+def test_each_window_and_table_is_sampled_once() -> None:
+    """Those where keys repeat are skimmed, the others are not."""
+    world = _behind(0)
+    pipeline = _started(world)
+    asked = Asked.of(pipeline)
+    found = []
+    for tables in ("a", "b", "ab", ""):
+        for table in "ab":
+            for n in range(120):
+                world.write(table, n % (10 if table in tables else 200), value=tables)
+        assert _written(world, pipeline) < 300
+        found.append((tuple(asked.samples), asked.skims > 0))
+        asked.samples.clear()
+        asked.skims = 0
+    assert found == [
+        ((True, False), True), ((False, True), True), ((True, True), True), ((False, False), False),
+    ]  # fmt: skip
+
+
+def test_a_rewind_asks_for_no_second_sample() -> None:
+    """The window is the same, and so are its keys."""
+    world = _behind(40)
+    pipeline, pages = _started(world), count()
+    asked = Asked.of(pipeline)
+    world.sink._faults = lambda _: Fault.RETRIED if next(pages) in (2, 4) else None
+    drain(pipeline)
+    world.assert_equal()
+    assert asked.samples == [True]
+    assert asked.skims > 1
+
+
+def test_what_is_known_of_a_window_is_not_known_of_others() -> None:
+    """A sample counts within one window and one table, and until a whole skim is through."""
+    for repeats in (True, False):
+        backlog = _sampled(9, repeats)
+        assert backlog.due(_cursor(txid=60)) is repeats
+        for other in (_cursor("3:200:"), _cursor(table="b")):
+            assert not backlog.due(other)
+            assert backlog.unknown(other)
+            assert not backlog.unknown(_cursor(txid=60))
+    skimming = _sampled(9).skim(_skimmed(), ["1"])
+    assert not skimming.due(_cursor(txid=60))  # while its ids are still to be looked up
+    assert not skimming.unknown(_cursor("3:200:"))
+    assert skimming.ended().due(_cursor(txid=60))
+
+
+def test_what_was_seen_counts_within_one_window_and_table() -> None:
+    """Another one begins anew; the next skim of the same one leaves out what was looked up."""
+    backlog = _sampled(20).skim(_skimmed(), ["1", "2"]).ended()
+    assert backlog.skim(_skimmed(), ["2", "3"]).next(9) == ("3",)
+    for other in (_cursor("3:200:"), _cursor(table="b")):
+        assert backlog.sampled(other, True).skim(_skimmed(), ["2", "3"]).next(9) == ("2", "3")
 
 
 def test_a_window_is_skimmed_only_behind_a_full_page() -> None:
-    """At the beginning of a window or of its next table nobody knows yet that it is long."""
-    assert not Backlog(entries=9).due(Cursor.start(Snapshot.parse("3:3:")))
-    assert not Backlog(entries=9).due(_cursor(txid=0))
-    assert Backlog(entries=9).due(_cursor())
+    """At the beginning of a window or of its next table nobody knows yet that it is long; where no
+    skim would be longer than a page, no sample is worth it."""
+    for short in (Cursor.start(Snapshot.parse("3:3:")), _cursor(txid=0)):
+        assert not Backlog(entries=9).due(short)
+        assert not Backlog(entries=9).unknown(short)
+    assert Backlog(entries=9).unknown(_cursor())
+    assert not Backlog(entries=9, page=9).unknown(_cursor())
+    assert not replace(_sampled(9), page=9).due(_cursor())
 
 
 def test_skims_of_a_window_begin_short_and_grow() -> None:
@@ -187,8 +266,8 @@ def test_skims_of_a_window_begin_short_and_grow() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     """Beyond the bound no more keys are remembered; those that are still count as seen."""
     first = [str(n) for n in range(MAX_SEEN)]
-    backlog = Backlog(entries=MAX_SEEN).skim(_cursor(), _skimmed(), first)
+    backlog = _sampled(MAX_SEEN).skim(_skimmed(), first)
     assert len(backlog.seen) == MAX_SEEN
-    backlog = backlog.ended().skim(_cursor(), _skimmed(), [*first[:5], "x", "y"])
+    backlog = backlog.ended().skim(_skimmed(), [*first[:5], "x", "y"])
     assert backlog.next(10) == ("x", "y")
     assert len(backlog.seen) == MAX_SEEN

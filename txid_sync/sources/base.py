@@ -64,6 +64,13 @@ class Source(ABC):
         has the gate of all that was seen, and the ids of as many entries, each once."""
 
     @abstractmethod
+    def sample(self, cursor: Cursor) -> bool:
+        """Whether keys seem to repeat in what is left of an open window's table, of all shares.
+
+        Only a hint: a wrong answer costs speed, nothing else.
+        """
+
+    @abstractmethod
     def page_keys(self, document: str, limits: Limits) -> int:
         """How many documents a lookup should ask for, for a page within the limits."""
 

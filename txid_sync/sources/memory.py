@@ -160,6 +160,15 @@ class MemorySource(MemoryUpkeep):
         ids = [document_ids.encode(key) for key in self._keys(found[:entries])]
         return replace(reading, page=stream), ids
 
+    def sample(self, cursor: Cursor) -> bool:
+        """Exactly."""
+        look, at = self._look(), cursor.position
+        if at is None:
+            return False
+        found = self._entries(at.table, cursor, self._until(cursor, look), look)
+        keys = [entry.key for entry in found if entry.key is not None]
+        return len(set(keys)) < len(keys)
+
     def page_keys(self, document: str, limits: Limits) -> int:  # noqa: ARG002
         """As many as there may be."""
         return limits.documents

@@ -28,6 +28,7 @@ from txid_sync.sources.postgres_catalog import (
 )
 from txid_sync.sources.postgres_prepared import Prepared, array
 from txid_sync.sources.postgres_rows import SMALLER, PostgresRows
+from txid_sync.sources.postgres_sample import points
 from txid_sync.sources.postgres_server import Memory, Primary
 from txid_sync.sources.postgres_session import QUERIES, Session, search_path
 from txid_sync.sources.postgres_sql import Statements
@@ -232,6 +233,15 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         )  # fmt: skip
         full = row["entries"] >= entries
         return self._moved(opened, row, tuple(names[1:]), page, full), row["ids"] or ()
+
+    def sample(self, cursor: Cursor) -> bool:
+        """By some 2,000 entries, in one statement."""
+        self.connect()
+        at = cursor.position
+        if at is None or at.table not in self._statements:
+            return False
+        statement = self._statements[at.table].sample
+        return bool(self._session.row(statement, points(cursor, at))["repeats"])
 
     def page_keys(self, document: str, limits: Limits) -> int:
         """As learnt from the pages before."""

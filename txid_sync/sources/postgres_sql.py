@@ -57,6 +57,7 @@ class Statements:
     table: Table
     page: Prepared
     page_ids: sql.Composable
+    sample: sql.Composable
     lookup: Prepared
     cast_key: sql.Composable
     load: sql.Composable
@@ -88,6 +89,7 @@ def compose(table: Table, ordinal: int, role: str = "", share: Share = WHOLE) ->
         table=table,
         page=Prepared(f"txid_sync_page_{ordinal}", page, tables),
         page_ids=page_ids,
+        sample=_format("sample", {**blocks, **_entries(table.key)}),
         lookup=Prepared(f"txid_sync_lookup_{ordinal}", lookup, tables),
         cast_key=cast_key,
         load=_format("load", after),
@@ -141,6 +143,9 @@ def _entries(key: Sequence[KeyColumn]) -> dict[str, sql.Composable]:
     log_keys = [name(f"k{n}") for n in range(1, len(key) + 1)]
     return {
         "log_id": SQL('{} collate "C"').format(_id(log_keys, key)),
+        "sampled_keys": SQL(", ").join(
+            [SQL(QUERIES["sampled_key"]).format(key=k) for k in log_keys]
+        ),
         "unnested": SQL(", ").join([SQL("unnest({0}) as {0}").format(k) for k in log_keys]),
         "texts": SQL(", ").join([SQL("{}::text").format(k) for k in log_keys]),
     }

@@ -351,6 +351,50 @@ select now.version, now.lsn, txid_current_if_assigned() is null as unassigned,
        {fingerprint} as fingerprint, {pruned} as pruned_txid
   from now cross join place cross join ({identity}) identity
 
+-- sample --
+-- Whether keys repeat in a window.  A point finds the first log row of a transaction; where several
+-- points have found one transaction (a window may be a single one), as many of its rows are chosen
+-- between its first and its last.  A single point goes up to three rows further: what comes first
+-- in every transaction may be special.  Of each row one entry, by a hash that knows no pattern of
+-- the keys; an entry that was chosen twice is one.  Nothing but speed depends on the answer.
+with met as materialized (
+  select r.*, p.points
+    from unnest(%(txids)s::bigint[], %(bounds)s::bigint[], %(points)s::int[])
+           p(txid, bound, points)
+   cross join lateral (
+         select l.txid, l.seq, d.item, {sampled_keys}
+           from {log} l
+          cross join lateral (select 1 + (hashint8(l.seq) & 65535) %% l.items as item) d
+          where l.txid >= p.txid and l.txid < p.bound and l.items > 0
+          order by l.txid, l.seq
+         offset case when p.points = 1 then p.txid & 3 else 0 end
+          limit 1) r
+),
+entries as materialized (
+  select txid, seq, item, {log_keys} from met
+  union
+  select r.*
+    from (select txid, min(seq) as first, sum(points)::int as points from met
+           group by txid having sum(points) > 1) m
+   cross join lateral (
+         select max(l.seq) - m.first as length from {log} l where l.txid = m.txid) e
+   cross join generate_series(1, m.points) n
+   cross join lateral (select (hashint8(m.first + n) & 65535) / 65536::float as share) spot
+   cross join lateral (
+         select l.txid, l.seq, d.item, {sampled_keys}
+           from {log} l
+          cross join lateral (select 1 + (hashint8(l.seq + n) & 65535) %% l.items as item) d
+          where l.txid = m.txid and l.items > 0
+            and l.seq >= m.first + (e.length * spot.share)::bigint
+          order by l.txid, l.seq
+          limit 1) r
+)
+select (select count(*) from entries)
+       > (select count(*) from (select distinct {log_keys} from entries) keys) as repeats
+
+-- sampled_key --
+l.{key}[d.item] as {key}
+
 -- load --
 -- The rows after a key, in the order of the key, as index actions, and the last key of them.
 with {now}
