@@ -235,7 +235,7 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         return self._moved(opened, row, tuple(names[1:]), page, full), row["ids"] or ()
 
     def sample(self, cursor: Cursor) -> bool:
-        """By some 2,000 entries, in one statement."""
+        """By some 1,000 entries, in one statement."""
         self.connect()
         at = cursor.position
         if at is None or at.table not in self._statements:

@@ -4,7 +4,7 @@ Theory
 ------
 Of N entries whose keys all come again and again, n that are chosen at random hold about n² / 2K
 repetitions of K keys.  More keys than `MAX_SEEN` of the backlog are not remembered anyway, and of
-so many 2,000 entries hold 10: with none of them the rest of the window hardly repeats.
+so many 1,000 entries hold 2 or 3: with none of them the rest of the window hardly repeats.
 
 Places that are evenly spaced could all miss the repetitions of keys that come in a regular pattern;
 so each lies at random within its part of the window.  The same window has the same places.
@@ -18,7 +18,7 @@ from random import Random
 from txid_sync.cursor import Cursor, Position
 from txid_sync.sources.postgres_prepared import array
 
-POINTS = 2000
+POINTS = 1000
 
 
 def points(cursor: Cursor, at: Position) -> dict[str, str]:
