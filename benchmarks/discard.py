@@ -29,7 +29,7 @@ class Sizes:
     rounds: int
 
 
-FORMS = {"full": Sizes(500_000, 7), "short": Sizes(150_000, 5), "tiny": Sizes(500, 1)}
+FORMS = {"full": Sizes(500_000, 7), "short": Sizes(150_000, 4), "tiny": Sizes(500, 1)}
 
 
 def run(world: World, sizes: Sizes) -> list[Figure]:

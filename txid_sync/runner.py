@@ -25,7 +25,7 @@ from txid_sync.wiring import Assembly
 
 log = logging.getLogger("txid_sync")
 
-_LIVE_SECONDS = 0.5
+_LIVE_SECONDS, _PLAIN_SECONDS = 0.5, 60.0
 
 
 def run_until_stopped(
@@ -43,8 +43,9 @@ def run_until_stopped(
     served = serving(assembly.config.status.listen, daemon.report)
     with _signals(stop), served, verified, ui.LiveLine() as line:
         running = _in_thread(lambda: daemon.run(once))
-        while not wait([running], _LIVE_SECONDS).done:
-            if live and line.shown and (status := _status_of(assembly)):
+        shown = live and line.shown
+        while not wait([running], _LIVE_SECONDS if shown else _PLAIN_SECONDS).done:
+            if shown and (status := _status_of(assembly)):
                 line.show(status_text(status))
     try:
         running.result()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-CHECK_SECONDS = 1.0
+CHECK_SECONDS = 5.0
 
 
 class Watchdog:
