@@ -26,6 +26,7 @@ from benchmarks.peers.losses import losses
 from benchmarks.peers.site import Site, site
 from benchmarks.peers.sizes import FORMS, Sizes, Values
 from benchmarks.usage import until_compiled
+from txid_sync.dev.processes import ServerError
 from txid_sync.errors import TxidSyncError
 
 Measure = Callable[[Site, type[Contender], Sizes], Values]
@@ -49,16 +50,29 @@ def warm(place: Site, sizes: Sizes) -> int:
 
 def lines_of(
     place: Site, measure: Measure, sizes: Sizes, only: Sequence[str] = ()
-) -> list[Line]:
-    """All rounds of a measure; who comes first changes."""
+) -> tuple[list[Line], list[str]]:
+    """All rounds of a measure; who comes first changes.  A contender that does not come to the end
+    of a round has no figures, but a note; of ours that is an error."""
     found: dict[Claim, dict[str, list[float]]] = {}
+    failed: dict[str, str] = {}
     able = LOADERS if measure is load else ALL
     kinds = tuple(kind for kind in able if not only or kind.name in only)
     for n in range(sizes.rounds):
         for kind in kinds[n % len(kinds) :] + kinds[: n % len(kinds)]:
-            for claim, value in measure(place, kind, sizes).items():
+            try:
+                values = {} if kind.name in failed else measure(place, kind, sizes)
+            except (AssertionError, ServerError) as error:
+                if kind is TxidSync:
+                    raise
+                failed[kind.name], values = str(error), {}
+            for claim, value in values.items():
                 found.setdefault(claim, {}).setdefault(kind.name, []).append(value)
-    return [Line(claim, values) for claim, values in found.items()]
+    lines = [
+        Line(claim, {name: kept for name, kept in values.items() if name not in failed})
+        for claim, values in found.items()
+    ]
+    what = measure.__name__.replace("_", "-")
+    return lines, [f"{what}: {name} did not come to its end: {failed[name]}" for name in failed]
 
 
 def machine() -> str:
@@ -84,24 +98,25 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.names) - set(MEASURES):
         parser.error(f"no measure {min(unknown)}; there are {', '.join(MEASURES)}")
-    sizes, lines = FORMS[given.form], []
+    sizes, lines, notes = FORMS[given.form], [], []
     names = [kind.name for kind in ALL if not given.only or kind.name in given.only]
     with site() as place:
         row_bytes = warm(place, sizes)
         versions = {**place.versions(), **own_versions()}
         print(f"{machine()}; {versions}; rows of {row_bytes} bytes", flush=True)
         for name in given.names or MEASURES:
-            found = lines_of(place, MEASURES[name], sizes, given.only or ())
-            print("\n".join(["", *table(found, names)]), flush=True)
+            found, noted = lines_of(place, MEASURES[name], sizes, given.only or ())
+            print("\n".join(["", *table(found, names), *noted]), flush=True)
             lines += found
+            notes += noted
     whole = {
         "benchmark": "peers", "form": given.form, "machine": machine(), "row bytes": row_bytes,
         "when": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions,
         "command": " ".join(["python -m benchmarks.peers", *sys.argv[1:]]),
         "load average": os.getloadavg()[1],
-        "figures": [line.json() for line in lines],
+        "figures": [line.json() for line in lines], "notes": notes,
     }  # fmt: skip
-    results = table(lines, names)
+    results = [*table(lines, names), "", *notes]
     print("\n".join(["", *results, "", json.dumps(whole)]))
     if given.record:
         PAGE.write_text(recorded(PAGE.read_text(), [headline(whole), "", *results]))

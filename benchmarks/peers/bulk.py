@@ -28,11 +28,11 @@ def load(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
         begun = time.perf_counter()
         process = place.start()
         with place.watched(process), measured(site, process.pid) as usage:
-            assert until(lambda: site.indexed(INDEX) > 0)
+            assert until(lambda: site.indexed(INDEX) > 0), "no document comes"
             first, before = time.perf_counter(), site.indexed(INDEX)
             assert until(lambda: site.indexed(INDEX) >= sizes.load), "the load does not end"
             ended, peak = time.perf_counter(), peak_megabytes(process.pid)
-            assert place.until_equal()
+            assert place.until_equal(), "the index does not become equal"
         return {
             LOAD: (sizes.load - before) / (ended - first),
             LOAD_START: sizes.load / (ended - begun),
@@ -46,19 +46,21 @@ def catch_up(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
     """Rows changed one by one while the contender was stopped."""
     with arena(site, kind, sizes.rows) as place:
         with place.running():
-            assert place.in_step()
+            assert place.in_step(), "a later change does not come"
         place.singles(sizes.offline, sizes.rows)
         done = site.indexed(INDEX)
         begun = time.perf_counter()
         process = place.start()
         with place.watched(process), measured(site, process.pid) as usage:
-            assert until(lambda: site.indexed(INDEX) > done)
+            assert until(lambda: site.indexed(INDEX) > done), "no change came"
             first, before = time.perf_counter(), site.indexed(INDEX) - done
-            assert until(lambda: site.indexed(INDEX) >= done + sizes.offline)
+            assert until(lambda: site.indexed(INDEX) >= done + sizes.offline), (
+                f"{site.indexed(INDEX) - done} of {sizes.offline} changes came"
+            )
             ended = time.perf_counter()
-            assert place.until_equal()
+            assert place.until_equal(), "the index does not become equal"
             equal = time.perf_counter()
-            assert place.in_step()
+            assert place.in_step(), "a later change does not come"
         return {
             AT_WORK: max(1, sizes.offline - before) / max(ended - first, 0.001),
             CATCH_UP: sizes.offline / (equal - begun),

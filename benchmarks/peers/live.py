@@ -38,7 +38,7 @@ STILL_SECONDS = 3.0
 def stream(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
     """Single-row transactions as fast as they go, and the wait until all are in the index."""
     with arena(site, kind, sizes.rows) as place, place.running() as process:
-        assert place.in_step()
+        assert place.in_step(), "a later change does not come"
         with measured(site, process.pid) as usage:
             begun = time.perf_counter()
             _, changes = pgbench(place, rows.TABLE, sizes.rows, STREAM_CLIENTS, sizes.seconds)
@@ -54,7 +54,7 @@ def stream(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
 def latency(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
     """From the commit of a row until its document can be read by id; nobody else writes."""
     with arena(site, kind, sizes.rows) as place, place.running():
-        assert place.in_step()
+        assert place.in_step(), "a later change does not come"
         found = [_sample(place, random.randint(1, sizes.rows)) for _ in range(sizes.samples)]
     shares = statistics.quantiles(found, n=100, method="inclusive")
     return {P50: shares[49], P99: shares[98]}
@@ -76,7 +76,7 @@ def _sample(place: Arena, id: int) -> float:
 def idle(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
     """Nothing happens; PostgreSQL's and Redis's work counts, Elasticsearch's does not."""
     with arena(site, kind, sizes.rows) as place, place.running() as process:
-        assert place.in_step()
+        assert place.in_step(), "a later change does not come"
         time.sleep(STILL_SECONDS)
         (before,) = place.value(TXIDS)
         with measured(site, process.pid) as usage:

@@ -45,7 +45,7 @@ def _lost(
 ) -> float:
     """How many rows differ for good: the program is started once more if any do."""
     with arena(site, kind, ROWS) as place, place.kept_running() as keeper:
-        assert place.in_step()
+        assert place.in_step(), "a later change does not come"
         trouble(place, keeper)
         seen = place.differences_in_the_end(PATIENCE_SECONDS)
         said = f"  {kind.name}, {what}: {seen}; {keeper.starts} starts"

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import peers
 from benchmarks.peers import differences, pgsync, rows
 from benchmarks.peers.__main__ import MEASURES, PAGE, lines_of
-from benchmarks.peers.contenders import ALL
+from benchmarks.peers.contenders import ALL, TxidSync
 from benchmarks.peers.figures import BEGIN, END, Claim, Line, recorded, spread, table
 from benchmarks.peers.redis import Redis
 from benchmarks.peers.sizes import FORMS
@@ -99,11 +99,29 @@ def test_contenders_take_turns() -> None:
         return {RATE: len(seen)}
 
     sizes = FORMS["full"]  # a stand-in for the servers: the measure asks nothing of them
-    (line,) = lines_of(None, measure, sizes)  # type: ignore[arg-type]
+    (line,), notes = lines_of(None, measure, sizes)  # type: ignore[arg-type]
+    assert notes == []
     names = [kind.name for kind in ALL]
     assert seen[:: len(names)] == names[: sizes.rounds]
     assert sorted(seen) == sorted(names * sizes.rounds)
     assert {len(values) for values in line.values.values()} == {sizes.rounds}
+
+
+def test_a_contender_that_fails_has_a_note_and_no_figures() -> None:
+    """The others are measured all the same; if ours fails, nothing counts."""
+
+    def measure(site: object, kind: type, sizes: object) -> dict[Claim, float]:
+        if kind.name == failing:
+            raise AssertionError("3 of 5 changes came")
+        return {RATE: 1.0}
+
+    failing = "poller"
+    (line,), notes = lines_of(None, measure, FORMS["full"])  # type: ignore[arg-type]
+    assert notes == ["measure: poller did not come to its end: 3 of 5 changes came"]
+    assert list(line.values) == [kind.name for kind in ALL if kind.name != failing]
+    failing = TxidSync.name
+    with pytest.raises(AssertionError, match="3 of 5"):
+        lines_of(None, measure, FORMS["full"])  # type: ignore[arg-type]
 
 
 def test_pgsync_is_pinned_with_all_that_it_brings() -> None:
