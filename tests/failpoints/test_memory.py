@@ -98,7 +98,7 @@ def test_every_call_of_a_base_is_an_effect(base: type) -> None:
     abstract = getattr(base, "__abstractmethods__", set())
     assert abstract <= set(calls_of(base))
     watched = {Page, StreamPage, LoadPage, Reading, Future, collections.abc.Iterator}
-    plain = {type(None), int, str, tuple, collections.abc.Mapping, LogView}
+    plain = {type(None), bool, int, str, tuple, collections.abc.Mapping, LogView}
     for name in calls_of(base):
         hint = typing.get_type_hints(getattr(base, name))["return"]
         kinds = {typing.get_origin(part) or part for part in typing.get_args(hint)}

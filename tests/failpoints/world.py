@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.failpoints.effects import Death, Effects, counted
 from txid_sync import continuity, ids
+from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.model import Ack, Document, Limits, Page, clock_of, epoch_of
@@ -34,6 +35,15 @@ MAX_STEPS = 3000
 
 Step = int  # what a history yields: how many steps the pipeline gets, REST or RESTART
 PipelineClass = Callable[..., Pipeline]
+
+
+class SkimmedSource(MemorySource):
+    """A hint may be wrong: the small windows of the histories are all skimmed."""
+
+    def sample(self, cursor: Cursor) -> bool:
+        """Whatever the keys are."""
+        super().sample(cursor)
+        return True
 
 
 class WatchedSink(MemorySink):
@@ -102,7 +112,7 @@ class World:
         self.lost: set[str] = set()
         self.late_arrivals = 0
         self._pipeline_class = pipeline_class
-        self._source = MemorySource(self.database, self.documents)
+        self._source = SkimmedSource(self.database, self.documents)
         self._truth: dict[int, dict[str, dict[str, object]]] = {}
         self._history: Iterator[Step] | None = history(self)
         self._wish: Step = 1
@@ -164,7 +174,7 @@ class World:
     def _start(self, effects: Effects) -> Pipeline:
         """A new pipeline on everything that is there, as a new process makes it."""
         self._source.close()
-        self._source = MemorySource(self.database, self.documents)
+        self._source = SkimmedSource(self.database, self.documents)
         failpoint: Failpoint = effects.failpoint
         pipeline = self._pipeline_class(
             "main",

@@ -39,6 +39,18 @@ def log_rows(place: Place, table: str = "shop.orders") -> int:
     return int(place.sql(f"select count(*) from txid_sync.{log}")[0][0])
 
 
+@pytest.fixture
+def undisturbed(place: Place) -> Iterator[None]:
+    """Whatever takes txids by itself, in any database of the server, is switched off."""
+    place.sql("alter system set autovacuum = off")
+    place.sql("select pg_reload_conf()")
+    workers = "select count(*) from pg_stat_activity where backend_type ~ '^autovacuum'"
+    eventually(lambda: place.sql(workers) == [(0,)], 60)
+    yield
+    place.sql("alter system reset autovacuum")
+    place.sql("select pg_reload_conf()")
+
+
 def next_txid(place: Place) -> int:
     """The next txid of the server."""
     found = place.sql("select txid_snapshot_xmax(txid_current_snapshot())")
@@ -50,6 +62,7 @@ def written(place: Place) -> dict[str, Any]:
     return dict(place.sql("select id::text, row_to_json(o) from shop.orders o"))
 
 
+@pytest.mark.usefixtures("undisturbed")
 def test_a_run_prunes_by_itself_and_an_idle_one_does_nothing(place: Place) -> None:
     """The log of a busy table stays small; then no txid is taken, by hand neither."""
     place.run("init")
@@ -121,6 +134,7 @@ def test_an_older_schema_is_one_warning(place: Place) -> None:
     assert log_rows(place) == 0
 
 
+@pytest.mark.usefixtures("undisturbed")
 def test_a_dry_run_notes_nothing(place: Place) -> None:
     """It reads everything and leaves the database as it is."""
     place.run("init")
