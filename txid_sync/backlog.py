@@ -45,7 +45,7 @@ LONGER, SHORTER = 2, 16
 class Backlog:
     """The skims of one window in one table; `pending` from `at` on is still to be looked up.
 
-    That window and table were sampled; `repeats` is what came out.
+    `repeats` is what the sample of that window and table has told.
 
     `most` is how many entries a skim may have at the most, `page` how many a page has, `entries`
     how many the next skim may have.
@@ -81,9 +81,8 @@ class Backlog:
         window, at = cursor.window, cursor.position
         assert window is not None
         assert at is not None
-        return replace(
-            self, until=window.until, table=at.table, seen=frozenset(), repeats=repeats
-        )  # fmt: skip
+        seen: frozenset[str] = frozenset()
+        return replace(self, until=window.until, table=at.table, seen=seen, repeats=repeats)
 
     def rewound(self) -> Backlog:
         """Everything under way is thrown away, but not the sample (rules 2, 4 and 5)."""

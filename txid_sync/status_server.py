@@ -72,6 +72,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     allow_reuse_port = False
+    request_queue_size = 4 * CONNECTIONS  # a burst is refused at once, not after TCP's repetition
 
     def __init__(self, family: int, address: Any, report: Callable[[], Report]) -> None:
         self.address_family = family

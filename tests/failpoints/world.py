@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from tests.failpoints.effects import Death, Effects, counted
+from tests.skimmed import SkimmedSource
 from txid_sync import continuity, ids
-from txid_sync.cursor import Cursor
 from txid_sync.errors import Discontinuity, Unavailable
 from txid_sync.failpoints import Failpoint
 from txid_sync.model import Ack, Document, Limits, Page, clock_of, epoch_of
@@ -24,7 +24,6 @@ from txid_sync.sinks.base import Sink
 from txid_sync.sinks.bulk import actions_of
 from txid_sync.sinks.memory import MemorySink
 from txid_sync.sources.base import Source
-from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_database import MemoryDatabase
 from txid_sync.sources.memory_wal import Commit, Write
 
@@ -35,15 +34,6 @@ MAX_STEPS = 3000
 
 Step = int  # what a history yields: how many steps the pipeline gets, REST or RESTART
 PipelineClass = Callable[..., Pipeline]
-
-
-class SkimmedSource(MemorySource):
-    """A hint may be wrong: the small windows of the histories are all skimmed."""
-
-    def sample(self, cursor: Cursor) -> bool:
-        """Whatever the keys are."""
-        super().sample(cursor)
-        return True
 
 
 class WatchedSink(MemorySink):

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from txid_sync.cursor import Cursor
+from tests.skimmed import SkimmedSource
 from txid_sync.errors import Discontinuity, TxidSyncError
 from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
 from txid_sync.progress.base import Fence, Progress
 from txid_sync.progress.memory import MemoryProgress, SaveFault
 from txid_sync.sinks.base import IndexState
 from txid_sync.sinks.memory import Fault, MemoryIndex, MemorySink
-from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.memory_look import Look
 from txid_sync.sweep import candidates
 
@@ -27,7 +26,7 @@ Hook = Callable[[str], None]
 ChooseFault = Callable[[Page, bool], Fault | None]
 
 
-class ModelSource(MemorySource):
+class ModelSource(SkimmedSource):
     """A source whose statements, and questions to the gate, pass the hook."""
 
     hook: Hook
@@ -35,11 +34,6 @@ class ModelSource(MemorySource):
     def _look(self) -> Look:
         self.hook("source")
         return super()._look()
-
-    def sample(self, cursor: Cursor) -> bool:
-        """A hint may be wrong: the small windows of the model are all skimmed."""
-        super().sample(cursor)
-        return True
 
     def _gate(self, look: Look) -> bool:
         self.hook("gate")

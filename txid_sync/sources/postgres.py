@@ -69,9 +69,9 @@ class PostgresSource(PostgresRows, PostgresUpkeep):
         kind = Standby if self._session.in_recovery else Primary
         self._server = kind(self._session, self._memory)
         self._server.arrive()
-        check_hashes(self._session, self._share)
         found = [(d, resolve(self._session, d)) for d in self._documents.values()]
         self._session.run(search_path([]))
+        check_hashes(self._session, self._share)
         tables = [find_table(self._session, document, table) for document, table in found]
         for table in tables:
             check_triggers(self._session, table)

@@ -9,10 +9,9 @@ from psycopg2 import sql
 from txid_sync.errors import PreconditionError
 from txid_sync.model import Column, Document, Schema
 from txid_sync.share import SAMPLES, Share, hash_of
-from txid_sync.sources import postgres_sql
 from txid_sync.sources.postgres_prepared import array
 from txid_sync.sources.postgres_session import QUERIES, Session
-from txid_sync.sources.postgres_sql import KeyColumn, Statements, Table
+from txid_sync.sources.postgres_sql import KeyColumn, Statements, Table, hashes
 
 # insert, update, delete, key, truncate; row, key, truncate
 TRIGGERS = {"statement": 5, "row": 3}
@@ -34,7 +33,7 @@ def check_hashes(session: Session, share: Share) -> None:
     """Raise PreconditionError if the server would share the keys otherwise than the program."""
     if share.whole:
         return
-    found = session.row(postgres_sql.hashes(), {"texts": array(SAMPLES)})
+    found = session.row(hashes(), {"texts": array(SAMPLES)})
     if found["hashes"] != [hash_of(text) for text in SAMPLES]:
         raise PreconditionError(
             "this server hashes texts otherwise than those that workers are known to work with",
