@@ -96,6 +96,32 @@ def test_a_statement_on_very_many_rows(
     ) == [(ROWS,)]
 
 
+@pytest.mark.parametrize(
+    ("count", "moved", "keys", "log_rows"),
+    [
+        (1, (), 1, 1), (1000, (), 1000, 1), (1001, (), 1001, 2), (2000, (), 2000, 2),
+        (2001, (), 2001, 3), (1, (1,), 2, 1), (500, (7,), 1000, 1), (501, (7,), 1002, 2),
+        (1000, (1000,), 2000, 2), (1001, (1001,), 1002, 3), (2500, (1500,), 3500, 4),
+        (2500, (1, 2500), 4000, 5),
+    ],
+)  # fmt: skip
+def test_an_update_logs_the_keys_of_before_where_one_has_changed(
+    world: World, count: int, moved: tuple[int, ...], keys: int, log_rows: int
+) -> None:
+    """Those of the same thousand; none if all are as they were."""
+    world.run("insert into tracked select g::text from generate_series(1, %s) g", count)
+    log = log_of(world, "tracked").log
+    world.run(f"truncate txid_sync.{log}")
+    world.run(
+        "update tracked set v = 1, id = case when id = any (%s) then id || '!' else id end",
+        [str(id) for id in moved],
+    )
+    assert world.rows(
+        f"select count(*), count(distinct k), (select count(*) from txid_sync.{log})"
+        f" from txid_sync.{log}, unnest(k1) k"
+    ) == [(keys, count + len(moved), log_rows)]
+
+
 @pytest.mark.parametrize("count", [1, 999, 1000, 1001, 1999, 2000, 2001])
 def test_sizes_around_a_chunk(world: World, count: int) -> None:
     """Nothing is lost or doubled where chunks begin and end."""

@@ -133,6 +133,12 @@ create type evil.regclass as (x int);
 create type evil.int4 as (x int);
 create type pg_temp.int8 as (x int);
 create temp table txid_sync_changed (id int);
+create temp table txid_sync_before (id int);
+create function evil.record_image_eq(record, record) returns bool language plpgsql as
+  'begin return evil.run() > 0; end';
+create function evil.joined(int[], int[]) returns int[] language sql as
+  'select array[evil.run()]';
+create operator evil.|| (leftarg = int[], rightarg = int[], function = evil.joined);
 create temp table pg_class (oid oid, relname name);
 create temp table log_1 (txid bigint, seq bigint, items int, k1 int[]);
 create temp sequence log_seq;

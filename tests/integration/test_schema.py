@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,21 @@ from tests.integration.streams import World, execute, world_of
 from tests.support import eventually
 from txid_sync import schema
 from txid_sync.errors import PreconditionError, UsageError
+from txid_sync.model import Document
+from txid_sync.sources.postgres import PostgresSource
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
+
+# How the older version made them.
+OLDER = """
+create trigger txid_sync_1_update after update on t referencing new table as txid_sync_changed
+  for each statement execute function txid_sync.capture_1();
+create trigger txid_sync_1_key after update on t for each row when (old.id is distinct from new.id)
+  execute function txid_sync.capture_1('old');
+alter table t enable always trigger txid_sync_1_update;
+alter table t enable always trigger txid_sync_1_key
+"""
 
 # Everything in the catalog that has a name, and every right and comment.
 CATALOG = """
@@ -150,13 +163,51 @@ def test_tracking_again_changes_nothing_and_locks_nothing(world: World) -> None:
 def test_tracking_again_repairs(world: World) -> None:
     """Triggers that were dropped, disabled or lost their ALWAYS come back; the log stays."""
     log = schema.track(world.admin, "t")
-    world.run("drop trigger txid_sync_1_key on t")
+    world.run("drop trigger txid_sync_1_update on t")
     world.run("alter table t disable trigger txid_sync_1_insert")
-    world.run("alter table t enable trigger txid_sync_1_update")
+    world.run("alter table t enable trigger txid_sync_1_delete")
     assert schema.track(world.admin, "t") == log
     assert {(name, state) for name, state, _ in triggers(world)} == {
-        (f"txid_sync_1_{what}", "A") for what in ("insert", "update", "delete", "key", "truncate")
+        (f"txid_sync_1_{what}", "A") for what in ("insert", "update", "delete", "truncate")
     }
+
+
+def test_a_table_tracked_by_an_older_version_keeps_its_triggers(world: World) -> None:
+    """Statements had two triggers for updates: both capture, are checked and repaired as before,
+    until the table is tracked from the start; one that nobody wants is dropped."""
+    schema.track(world.admin, "t")
+    world.run("drop trigger txid_sync_1_update on t")
+    world.run(OLDER)
+    before = triggers(world)
+    schema.track(world.admin, "t")
+    assert triggers(world) == before
+    assert len(before) == 5
+    world.run("insert into t select g from generate_series(1, 3) g")
+    with watch(world, "t") as seen:
+        world.run("update t set id = 10, v = 'b' where id = 1")
+        world.run("update t set v = 'b' where id = 2")
+    assert (seen.keys, seen.log_rows) == (keys(1, 10, 2), 3)
+    check_source(world)
+    world.run("drop trigger txid_sync_1_key on t")
+    with pytest.raises(PreconditionError, match="of its triggers 1 are missing"):
+        check_source(world)
+    schema.track(world.admin, "t")
+    check_source(world)
+    assert [row[0] for row in triggers(world)] == [row[0] for row in before]
+    world.run("drop trigger txid_sync_1_update on t")
+    with pytest.raises(PreconditionError, match="of its triggers 1 are missing"):
+        check_source(world)
+    schema.track(world.admin, "t")
+    check_source(world)
+    assert [row[0] for row in triggers(world)] == [
+        f"txid_sync_1_{what}" for what in ("delete", "insert", "truncate", "update")
+    ]
+
+
+def check_source(world: World) -> None:
+    """Whether a reader of this table would begin."""
+    with closing(PostgresSource(world.database.dsn, [Document("public.t", "t")])) as source:
+        source.connect()
 
 
 def test_another_capture_is_a_new_log(world: World) -> None:

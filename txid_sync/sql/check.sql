@@ -80,7 +80,8 @@ select coalesce(bool_or(tgtype & 4 > 0), false) as inserts,
        coalesce(bool_or(tgtype & 16 > 0), false) as updates,
        coalesce(bool_or(tgtype & 8 > 0), false) as deletes,
        coalesce(bool_or(tgtype & 32 > 0), false) as truncates,
-       coalesce(bool_or(tgtype & 17 = 17), false) as key_changes,
+       coalesce(bool_or(tgtype & 17 = 17 or tgtype & 16 > 0 and tgoldtable is not null), false)
+         as key_changes,
        (select array_agg(g.tgrelid::regclass || '.' || g.tgname order by 1) from pg_trigger g
          where g.tgname like 'txid\_sync%%' and g.tgenabled <> 'A'
            and g.tgrelid in (select relid from pg_partition_tree(%(relation)s::oid::regclass)

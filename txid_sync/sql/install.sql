@@ -240,9 +240,11 @@ $$;
 
 -- Its source: static SQL, so that its plans are kept.  It runs under the search path of whoever
 -- writes, because setting one costs a tenth of the whole or more: so every function and operator is
--- qualified, no type is named, and only keywords, columns, and the transition table, which hides
--- any other relation of its name, stand alone.  No `between`, `in`, `case x when`, `distinct`: they
--- hold an operator without a name.  A trigger with an argument is that on key changes.
+-- qualified, no type is named, and only keywords, columns, and the transition tables, which hide
+-- any other relations of their names, stand alone.  No `between`, `in`, `case x when`, `distinct`:
+-- they hold an operator without a name.  By argument: 'both' is an UPDATE's with the rows before it,
+-- whose keys are logged too unless all are as they were, byte for byte; 'old' is a row's whose key
+-- has changed; tables tracked by an older version keep their trigger on UPDATE, which has none.
 -- Up to 1,000 keys make one log row; arrays made by subqueries cost less than an aggregate, and
 -- `offset` keeps them from being made twice.  More are cut into chunks by sorting, which spills
 -- to disk: an aggregate with an order is never hashed, so that one chunk at most is held in memory.
@@ -251,13 +253,10 @@ returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
   select format(case capture when 'statement' then $source$
 #variable_conflict use_column
 begin
-  if tg_nargs operator(pg_catalog.>) 0 then
-    insert into txid_sync.%1$I (txid, seq, items, %2$s)
-    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %3$s);
-  elsif tg_op operator(pg_catalog.=) 'TRUNCATE' then
+  if tg_op operator(pg_catalog.=) 'TRUNCATE' then
     insert into txid_sync.%1$I (txid, seq, items)
     values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 0);
-  else
+  elsif tg_nargs operator(pg_catalog.=) 0 then
     insert into txid_sync.%1$I (txid, seq, items, %2$s)
     select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
            pg_catalog.cardinality(c.k1), %5$s
@@ -272,6 +271,34 @@ begin
                            operator(pg_catalog./) 1000 as chunk
                 from txid_sync_changed c) c
        group by chunk;
+    end if;
+  elsif tg_level operator(pg_catalog.=) 'ROW' then
+    insert into txid_sync.%1$I (txid, seq, items, %2$s)
+    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %3$s);
+  else
+    insert into txid_sync.%1$I (txid, seq, items, %2$s)
+    select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
+           pg_catalog.cardinality(c.k1), %5$s
+      from (select %10$s
+              from (select %8$s, %9$s offset 0) c offset 0) c
+     where pg_catalog.cardinality(c.k1) operator(pg_catalog.>) 0
+       and pg_catalog.cardinality(c.k1) operator(pg_catalog.<=) 1000;
+    if not found then
+      insert into txid_sync.%1$I (txid, seq, items, %2$s)
+      select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
+             pg_catalog.cardinality(c.k1), %5$s
+        from (select d.*
+                from (select %11$s
+                        from (select %6$s, true as is_new, pg_catalog.row_number() over () as n
+                                from txid_sync_changed c
+                              union all
+                              select %6$s, false, pg_catalog.row_number() over ()
+                                from txid_sync_before c) c
+                       group by (c.n operator(pg_catalog.-) 1) operator(pg_catalog./) 1000) c
+               cross join lateral (
+                     select %12$s
+                     union all
+                     select %13$s where not %14$s) d) c;
     end if;
   end if;
   return null;
@@ -299,8 +326,23 @@ $source$ end, log,
     string_agg(format('c.%I as k%s', name, n), ', ' order by n),
     string_agg(format('pg_catalog.array_agg(c.k%s order by chunk)', n), ', ' order by n),
     string_agg(format('array(select c.%I from txid_sync_changed c limit 1001) as k%s', name, n),
-               ', ' order by n))
+               ', ' order by n),
+    string_agg(format('array(select c.%I from txid_sync_before c limit 1001) as b%s', name, n),
+               ', ' order by n),
+    string_agg(format('case when %s then c.k%s else c.k%2$s operator(pg_catalog.||) c.b%2$s end '
+                      'as k%2$s', same, n), ', ' order by n),
+    string_agg(format('pg_catalog.array_agg(c.k%s order by c.n) filter (where c.is_new) as k%1$s, '
+                      'pg_catalog.array_agg(c.k%1$s order by c.n) filter (where not c.is_new) '
+                      'as b%1$s', n), ', ' order by n),
+    string_agg(format('c.k%s as k%1$s', n), ', ' order by n),
+    string_agg('c.b' || n, ', ' order by n),
+    min(same))
     from unnest(key) with ordinality as k(name, n)
+   cross join (
+     select format('pg_catalog.record_image_eq(row(%s), row(%s))',
+                   string_agg('c.k' || i, ', ' order by i), string_agg('c.b' || i, ', ' order by i))
+            as same
+       from generate_subscripts(key, 1) i) s
 $$;
 
 -- Write the function, if it is not there as it should be, and the rights around it.
@@ -350,6 +392,8 @@ $$;
 
 -- The triggers of one table: names, where, and how to make them.  Where equal keys look alike,
 -- plain comparison tells whether one has changed: that of records takes longer, in every UPDATE.
+-- Statements on a table tracked by an older version have one trigger more, on key changes: it is
+-- wanted as long as that on UPDATE does not see the rows before it.
 create or replace function txid_sync.wanted_triggers(entry txid_sync.tracked)
 returns table (relation regclass, name name, definition text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -376,12 +420,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
        from (values
          ('statement', 'insert', '', 'insert on %1$s referencing new table as txid_sync_changed '
                                      'for each statement'),
-         ('statement', 'update', '', 'update on %1$s referencing new table as txid_sync_changed '
-                                     'for each statement'),
+         ('statement', 'update', '''both''',
+          'update on %1$s referencing old table as txid_sync_before '
+          'new table as txid_sync_changed for each statement'),
          ('statement', 'delete', '', 'delete on %1$s referencing old table as txid_sync_changed '
                                      'for each statement'),
          ('row', 'row', '', 'insert or update or delete on %1$s for each row'),
-         (entry.capture, 'key', '''old''', 'update on %1$s for each row when %2$s')
+         (case when entry.capture = 'row' or exists (
+                 select from pg_trigger g
+                  where g.tgrelid = entry.relation and g.tgoldtable is null
+                    and g.tgname = format('txid_sync_%s_update', entry.id)) then entry.capture end,
+          'key', '''old''', 'update on %1$s for each row when %2$s')
        ) v(capture, suffix, argument, events)
       where v.capture = entry.capture
      union all
