@@ -21,7 +21,7 @@ from txid_sync.pipeline_status import Report
 log = logging.getLogger("txid_sync")
 
 SHORTEST_REST_SECONDS = 0.002
-REST_GROWTH = 1.5
+REST_GROWTH = 1.1  # so that a rest is about a tenth of the time since something was new
 
 
 @dataclass(frozen=True, slots=True)

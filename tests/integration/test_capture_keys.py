@@ -186,15 +186,18 @@ def test_a_deferrable_key_is_allowed(world: World) -> None:
     assert seen.keys == keys(1, 2)
 
 
-def test_a_key_column_cannot_be_retyped_behind_our_back(world: World) -> None:
+@pytest.mark.parametrize("capture", ["statement", "row"])
+def test_a_key_column_cannot_be_retyped_behind_our_back(world: World, capture: str) -> None:
     """Retyping a key column is refused while tracked; untrack, alter, track is the way."""
     world.run("create table t (id int primary key); insert into t values (1)")
-    world.track("t", "row")
+    world.track("t", capture)
     with pytest.raises(Exception, match="used in a trigger definition"):
         world.run("alter table t alter id type bigint")
+    with pytest.raises(Exception, match="other objects depend on it"):
+        world.run("alter table t drop id")
     schema.untrack(world.admin, "t")
     world.run("alter table t alter id type bigint")
-    world.track("t", "row")
+    world.track("t", capture)
     with watch(world, "t") as seen:
         world.run("insert into t values (5000000000)")
     assert seen.keys == keys(5000000000)

@@ -168,15 +168,15 @@ def test_tracking_again_repairs(world: World) -> None:
     world.run("alter table t enable trigger txid_sync_1_delete")
     assert schema.track(world.admin, "t") == log
     assert {(name, state) for name, state, _ in triggers(world)} == {
-        (f"txid_sync_1_{what}", "A") for what in ("insert", "update", "delete", "truncate")
+        (f"txid_sync_1_{what}", "A") for what in ("insert", "update", "delete", "key", "truncate")
     }
 
 
 def test_a_table_tracked_by_an_older_version_keeps_its_triggers(world: World) -> None:
     """Statements had two triggers for updates: both capture, are checked and repaired as before,
-    until the table is tracked from the start; one that nobody wants is dropped."""
+    until the table is tracked from the start."""
     schema.track(world.admin, "t")
-    world.run("drop trigger txid_sync_1_update on t")
+    world.run("drop trigger txid_sync_1_update on t; drop trigger txid_sync_1_key on t")
     world.run(OLDER)
     before = triggers(world)
     schema.track(world.admin, "t")
@@ -194,14 +194,20 @@ def test_a_table_tracked_by_an_older_version_keeps_its_triggers(world: World) ->
     schema.track(world.admin, "t")
     check_source(world)
     assert [row[0] for row in triggers(world)] == [row[0] for row in before]
+    with watch(world, "t") as seen:
+        world.run("update t set id = 30 where id = 3")
+    assert seen.keys == keys(3, 30)
     world.run("drop trigger txid_sync_1_update on t")
     with pytest.raises(PreconditionError, match="of its triggers 1 are missing"):
         check_source(world)
     schema.track(world.admin, "t")
     check_source(world)
     assert [row[0] for row in triggers(world)] == [
-        f"txid_sync_1_{what}" for what in ("delete", "insert", "truncate", "update")
+        f"txid_sync_1_{what}" for what in ("delete", "insert", "key", "truncate", "update")
     ]
+    with watch(world, "t") as seen:
+        world.run("update t set id = 20 where id = 2")
+    assert seen.keys == keys(2, 20)
 
 
 def check_source(world: World) -> None:

@@ -242,9 +242,9 @@ $$;
 -- writes, because setting one costs a tenth of the whole or more: so every function and operator is
 -- qualified, no type is named, and only keywords, columns, and the transition tables, which hide
 -- any other relations of their names, stand alone.  No `between`, `in`, `case x when`, `distinct`:
--- they hold an operator without a name.  By argument: 'both' is an UPDATE's with the rows before it,
--- whose keys are logged too unless all are as they were, byte for byte; 'old' is a row's whose key
--- has changed; tables tracked by an older version keep their trigger on UPDATE, which has none.
+-- they hold an operator without a name.  The trigger with two arguments is that on UPDATE: the keys
+-- of before are logged too, unless all are as they were, byte for byte.  Tables that were tracked by
+-- an older version have one without arguments instead, and one with one argument on key changes.
 -- Up to 1,000 keys make one log row; arrays made by subqueries cost less than an aggregate, and
 -- `offset` keeps them from being made twice.  More are cut into chunks by sorting, which spills
 -- to disk: an aggregate with an order is never hashed, so that one chunk at most is held in memory.
@@ -253,35 +253,12 @@ returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
   select format(case capture when 'statement' then $source$
 #variable_conflict use_column
 begin
-  if tg_op operator(pg_catalog.=) 'TRUNCATE' then
-    insert into txid_sync.%1$I (txid, seq, items)
-    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 0);
-  elsif tg_nargs operator(pg_catalog.=) 0 then
+  if tg_nargs operator(pg_catalog.=) 2 then
     insert into txid_sync.%1$I (txid, seq, items, %2$s)
     select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
            pg_catalog.cardinality(c.k1), %5$s
-      from (select %8$s offset 0) c
-     where pg_catalog.cardinality(c.k1) operator(pg_catalog.>) 0
-       and pg_catalog.cardinality(c.k1) operator(pg_catalog.<=) 1000;
-    if not found then
-      insert into txid_sync.%1$I (txid, seq, items, %2$s)
-      select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
-             pg_catalog.count(*), %7$s
-        from (select %6$s, (pg_catalog.row_number() over () operator(pg_catalog.-) 1)
-                           operator(pg_catalog./) 1000 as chunk
-                from txid_sync_changed c) c
-       group by chunk;
-    end if;
-  elsif tg_level operator(pg_catalog.=) 'ROW' then
-    insert into txid_sync.%1$I (txid, seq, items, %2$s)
-    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %3$s);
-  else
-    insert into txid_sync.%1$I (txid, seq, items, %2$s)
-    select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
-           pg_catalog.cardinality(c.k1), %5$s
-      from (select %10$s
-              from (select %8$s, %9$s offset 0) c offset 0) c
-     where pg_catalog.cardinality(c.k1) operator(pg_catalog.>) 0
+      from (select %8$s, %9$s offset 0) c
+     where %10$s and pg_catalog.cardinality(c.k1) operator(pg_catalog.>) 0
        and pg_catalog.cardinality(c.k1) operator(pg_catalog.<=) 1000;
     if not found then
       insert into txid_sync.%1$I (txid, seq, items, %2$s)
@@ -298,7 +275,29 @@ begin
                cross join lateral (
                      select %12$s
                      union all
-                     select %13$s where not %14$s) d) c;
+                     select %13$s where not %10$s) d) c;
+    end if;
+  elsif tg_nargs operator(pg_catalog.=) 1 then
+    insert into txid_sync.%1$I (txid, seq, items, %2$s)
+    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 1, %3$s);
+  elsif tg_op operator(pg_catalog.=) 'TRUNCATE' then
+    insert into txid_sync.%1$I (txid, seq, items)
+    values (pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'), 0);
+  else
+    insert into txid_sync.%1$I (txid, seq, items, %2$s)
+    select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
+           pg_catalog.cardinality(c.k1), %5$s
+      from (select %8$s offset 0) c
+     where pg_catalog.cardinality(c.k1) operator(pg_catalog.>) 0
+       and pg_catalog.cardinality(c.k1) operator(pg_catalog.<=) 1000;
+    if not found then
+      insert into txid_sync.%1$I (txid, seq, items, %2$s)
+      select pg_catalog.txid_current(), pg_catalog.nextval('txid_sync.log_seq'),
+             pg_catalog.count(*), %7$s
+        from (select %6$s, (pg_catalog.row_number() over () operator(pg_catalog.-) 1)
+                           operator(pg_catalog./) 1000 as chunk
+                from txid_sync_changed c) c
+       group by chunk;
     end if;
   end if;
   return null;
@@ -329,14 +328,12 @@ $source$ end, log,
                ', ' order by n),
     string_agg(format('array(select c.%I from txid_sync_before c limit 1001) as b%s', name, n),
                ', ' order by n),
-    string_agg(format('case when %s then c.k%s else c.k%2$s operator(pg_catalog.||) c.b%2$s end '
-                      'as k%2$s', same, n), ', ' order by n),
+    min(same),
     string_agg(format('pg_catalog.array_agg(c.k%s order by c.n) filter (where c.is_new) as k%1$s, '
                       'pg_catalog.array_agg(c.k%1$s order by c.n) filter (where not c.is_new) '
                       'as b%1$s', n), ', ' order by n),
     string_agg(format('c.k%s as k%1$s', n), ', ' order by n),
-    string_agg('c.b' || n, ', ' order by n),
-    min(same))
+    string_agg('c.b' || n, ', ' order by n))
     from unnest(key) with ordinality as k(name, n)
    cross join (
      select format('pg_catalog.record_image_eq(row(%s), row(%s))',
@@ -392,15 +389,17 @@ $$;
 
 -- The triggers of one table: names, where, and how to make them.  Where equal keys look alike,
 -- plain comparison tells whether one has changed: that of records takes longer, in every UPDATE.
--- Statements on a table tracked by an older version have one trigger more, on key changes: it is
--- wanted as long as that on UPDATE does not see the rows before it.
+-- That on key changes never fires where statements are captured: as it names the key's columns they
+-- cannot be retyped or dropped.  It must fire as long as that on UPDATE, made by an older version,
+-- does not see the rows of before.
 create or replace function txid_sync.wanted_triggers(entry txid_sync.tracked)
 returns table (relation regclass, name name, definition text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select w.relation, w.name,
          format('create trigger %I after %s execute function txid_sync.capture_%s(%s)',
-                w.name, format(w.events, w.relation, k.changed), entry.id, w.argument)
-    from (select string_agg(format('old.%I', k), ', ') as old,
+                w.name, format(w.events, w.relation, k.changed, c.columns), entry.id, w.argument)
+    from (select string_agg(format('%I', k), ', ') as columns,
+                 string_agg(format('old.%I', k), ', ') as old,
                  string_agg(format('new.%I', k), ', ') as new,
                  string_agg(format('old.%1$I is distinct from new.%1$I', k), ' or ') as differ,
                  bool_and(a.atttypid = any ('{int2,int4,int8,oid,uuid,date}'::regtype[])
@@ -413,24 +412,27 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
      select case when c.alike
                  then format('(%s)', c.differ)
                  else format('(pg_catalog.record_image_ne(row(%s), row(%s)))', c.old, c.new)
-            end as changed) k
+            end as changed,
+            entry.capture = 'row' or exists (
+              select from pg_trigger g
+               where g.tgrelid = entry.relation and g.tgoldtable is null
+                 and g.tgname = format('txid_sync_%s_update', entry.id)) as fires) k
    cross join lateral (
      select entry.relation, format('txid_sync_%s_%s', entry.id, v.suffix)::name as name,
             v.events, v.argument
        from (values
          ('statement', 'insert', '', 'insert on %1$s referencing new table as txid_sync_changed '
                                      'for each statement'),
-         ('statement', 'update', '''both''',
+         ('statement', 'update', '''old'', ''new''',
           'update on %1$s referencing old table as txid_sync_before '
           'new table as txid_sync_changed for each statement'),
          ('statement', 'delete', '', 'delete on %1$s referencing old table as txid_sync_changed '
                                      'for each statement'),
          ('row', 'row', '', 'insert or update or delete on %1$s for each row'),
-         (case when entry.capture = 'row' or exists (
-                 select from pg_trigger g
-                  where g.tgrelid = entry.relation and g.tgoldtable is null
-                    and g.tgname = format('txid_sync_%s_update', entry.id)) then entry.capture end,
-          'key', '''old''', 'update on %1$s for each row when %2$s')
+         (case when not k.fires then 'statement' end, 'key', '',
+          'update of %3$s on %1$s for each statement when (false)'),
+         (case when k.fires then entry.capture end, 'key', '''old''',
+          'update on %1$s for each row when %2$s')
        ) v(capture, suffix, argument, events)
       where v.capture = entry.capture
      union all

@@ -487,18 +487,11 @@ select b.attname as name, t.typname as type, b.array,
 
 -- triggers --
 -- Our triggers on a table and its partitions: how many, and how many of them do not fire always;
--- whether a unique index still keeps the key; whether other tables inherit from it.  One on UPDATE
--- that does not see the rows before it, of an older version, wants another one on key changes.
+-- whether a unique index still keeps the key; whether other tables inherit from it.
 select count(*) as triggers,
        count(*) filter (where g.tgenabled <> 'A') as weak,
-       (select count(*)
-          from unnest(%(wanted)s::text[] || (
-                 select array_agg('key'::text) from pg_trigger o
-                  where o.tgrelid = %(relation)s::oid and o.tgname like 'txid\_sync%%\_update'
-                    and o.tgoldtable is null)) as w(suffix)
-         where not exists (select from pg_trigger o
-                            where o.tgrelid = %(relation)s::oid
-                              and o.tgname like 'txid\_sync%%\_' || w.suffix)) as missing,
+       %(wanted)s - count(distinct regexp_replace(g.tgname, '.*_', ''))
+         filter (where g.tgrelid = %(relation)s::oid) as missing,
        exists (select from pg_inherits i join pg_class c on c.oid = i.inhparent
                 where c.oid = %(relation)s::oid and c.relkind = 'r') as heirs,
        exists (select from pg_index i

@@ -166,8 +166,7 @@ begin
   select array_agg(format('drop trigger %I on %s', g.tgname, g.tgrelid::regclass)) into commands
     from pg_trigger g
    where g.tgfoid = capture_function and g.tgparentid = 0
-     and not exists (select from txid_sync.wanted_triggers(entry) w
-                      where w.relation = g.tgrelid and w.name = g.tgname);
+     and g.tgrelid not in (select m from txid_sync.members(relation) m);
   select commands || array_agg(w.definition order by w.name) into commands
     from txid_sync.wanted_triggers(entry) w
    where not exists (select from pg_trigger g where g.tgrelid = w.relation
