@@ -16,6 +16,10 @@ from txid_sync.dev.processes import ServerError
 THREADS = 2
 END_SECONDS = 60.0
 SINGLE = "\\set id random(1, {rows})\nupdate {table} set paid = not paid where id = :id;\n"
+SPOKEN = (
+    "\\set id random(1, {rows})\nbegin;\n"
+    "update {table} set paid = not paid where id = :id;\ncommit;\n"
+)
 INDEXED = (
     "\\set id random(1, {rows})\n"
     "update {table} set paid = not paid, updated = now() where id = :id;\n"
@@ -28,12 +32,14 @@ THOUSAND = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What writers do: a script of pgbench, how many clients, at which rate (0: all they can)."""
+    """What writers do: a script of pgbench, how many clients, at which rate (0: all they can), and
+    how they speak: statements parsed once (`prepared`), or each time (`simple`)."""
 
     script: str
     clients: int
     rate: float = 0.0
     environment: Mapping[str, str] | None = None
+    protocol: str = "prepared"
 
 
 def pgbench() -> str:
@@ -54,7 +60,7 @@ def writing(dsn: str, load: Load, seconds: float) -> Iterator[subprocess.Popen[s
         clients = ["-c", str(load.clients), "-j", str(min(THREADS, load.clients))]
         time = ["-T", str(max(1, round(seconds)))]
         process = subprocess.Popen(
-            [pgbench(), "-n", "-M", "prepared", "-f", str(script), *clients, *time, *rate, dsn],
+            [pgbench(), "-n", "-M", load.protocol, "-f", str(script), *clients, *time, *rate, dsn],
             env=load.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip

@@ -60,6 +60,14 @@ def _ended_seconds(pid: int) -> float:
     return (int(fields[CUTIME]) + int(fields[CSTIME])) / TICKS if fields else 0.0
 
 
+def machine_seconds() -> tuple[float, float]:
+    """Of all processors since the machine's start: how long they worked, and how long they were."""
+    first = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    ticks = [int(field) for field in first]
+    idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
+    return (sum(ticks) - idle) / TICKS, sum(ticks) / TICKS
+
+
 def own_seconds() -> float:
     """Of this process and those of its children that have ended."""
     used = os.times()

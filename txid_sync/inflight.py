@@ -1,7 +1,9 @@
 """Pages on their way to the sink, in the order in which they were read.
 
 Only the acknowledged prefix counts.  How many may be under way adapts: one more after each full
-round of clean answers, half as many after a refusal or a failure.
+round of clean answers, half as many after a refusal, a failure or a slow answer.  Where one is too
+much already, the pages become smaller: a sink that cannot answer to a page in time must meet one
+that it can answer to.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from txid_sync.errors import PageExpired
-from txid_sync.model import Ack, Page
+from txid_sync.model import Ack, Limits, Page
 from txid_sync.progress.base import Progress
 
 Effect = Callable[[Progress], Progress]
 
 GATE_POLL_SECONDS = 0.0005
+SLOW_SECONDS = 5.0
+LEAST_SHARE = 1 / 256  # of the page that is allowed, or one document
 EMPTY = 4  # pages without documents that may stand in the queue beside the requests
 
 
@@ -43,9 +47,11 @@ class Flight:
 
 @dataclass(slots=True)
 class InFlight:
-    """The queue of flights; `limit` is how many there may be at the most."""
+    """The queue of flights; `limit` is how many there may be at the most, `most` what a page of
+    them may hold."""
 
     limit: int
+    most: Limits = field(default_factory=Limits)
     _flights: deque[Flight] = field(default_factory=deque)
     _allowed: float = 0.0
 
@@ -59,6 +65,16 @@ class InFlight:
     def allowed(self) -> int:
         """How many may be under way now."""
         return max(1, int(self._allowed))
+
+    @property
+    def limits(self) -> Limits:
+        """What the next page may hold."""
+        if self._allowed >= 1:
+            return self.most
+        documents, body_bytes = self.most.documents, self.most.body_bytes
+        return Limits(
+            max(1, int(documents * self._allowed)), max(1, int(body_bytes * self._allowed))
+        )
 
     @property
     def full(self) -> bool:
@@ -94,13 +110,18 @@ class InFlight:
         """Take the oldest flight out."""
         return self._flights.popleft()
 
-    def speed_up(self) -> None:
-        """A clean answer came."""
-        self._allowed = min(float(self.limit), self._allowed + 1 / self._allowed)
+    def learn(self, ack: Ack) -> None:
+        """An answer came."""
+        if ack.retried or ack.seconds > SLOW_SECONDS:
+            self.slow_down()
+        else:
+            more = min(self._allowed, 1 / self._allowed)  # twice as much as long as pages are small
+            self._allowed = min(float(self.limit), self._allowed + more)
 
     def slow_down(self) -> None:
-        """The sink refused something or failed."""
-        self._allowed = max(1.0, self._allowed / 2)
+        """The sink refused something, failed, or was slow."""
+        least = max(LEAST_SHARE, 1 / self.most.documents)
+        self._allowed = max(least, self._allowed / 2)
 
     def abandon(self) -> None:
         """Wait until nothing is under way, and forget all answers."""

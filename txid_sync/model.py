@@ -204,7 +204,8 @@ class Ack:
 
     `conflict_version` is the greatest version that the sink already held of a document of this
     page when it was above the page's own (0: none).  `retried` tells that some actions were sent
-    again after others: whatever was sent in between must be read and sent once more.
+    again after others: whatever was sent in between must be read and sent once more.  `seconds` is
+    how long the sink took.
     """
 
     documents: int
@@ -212,6 +213,7 @@ class Ack:
     dead: tuple[DeadLetter, ...] = ()
     conflict_version: int = 0
     retried: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

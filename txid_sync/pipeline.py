@@ -75,7 +75,7 @@ class Pipeline:
         self._keeper = Keeper(
             name, source, sink, store, documents, self._options, failpoint, seconds, share
         )
-        self._flights = InFlight(self._options.in_flight)
+        self._flights = InFlight(self._options.in_flight, self._options.limits)
         self._read_cursor: Cursor
         self._backlog, self._stream_next = Backlog(), True
         self._load_after: dict[str, tuple[str, ...] | None] = {}
@@ -192,7 +192,7 @@ class Pipeline:
     def _read_stream(self) -> bool:
         if self._list() or self._look_up():
             return True
-        reading = self._source.poll(self._read_cursor, self.progress.epoch, self._options.limits)
+        reading = self._source.poll(self._read_cursor, self.progress.epoch, self._flights.limits)
         if (page := self._take(reading)) is not None:
             self._send_stream(page)
         elif not self._flights.head:
@@ -225,7 +225,7 @@ class Pipeline:
         if self._backlog.skimmed is None:
             return False
         name = self._backlog.table
-        ids = self._backlog.next(self._source.page_keys(name, self._options.limits))
+        ids = self._backlog.next(self._source.page_keys(name, self._flights.limits))
         page = self._checked(self._source.lookup(name, ids, self.progress.epoch))
         if self._send(page, no_effect):
             self._backlog = self._backlog.sent(len(ids))
@@ -265,7 +265,7 @@ class Pipeline:
 
     def _read_load(self, name: str, entry: DocumentProgress) -> None:
         after = self._load_after.get(name, entry.load_after)
-        loaded = self._source.load(name, after, self.progress.epoch, self._options.limits)
+        loaded = self._source.load(name, after, self.progress.epoch, self._flights.limits)
         page = self._checked(loaded.page)
 
         def effect(progress: Progress) -> Progress:
@@ -291,7 +291,7 @@ class Pipeline:
         if not entry.sweep_below:
             return
         brake = None if entry.sweep_asked or self._options.brake_off else self._options.brake_share
-        gone = partial(without_row, self._source, name, self._options.limits)
+        gone = partial(without_row, self._source, name, self._flights.limits)
         chunks = candidates(
             self._sink, name, entry.sweep_below, brake, self._check_version, self._share, gone
         )
@@ -304,7 +304,7 @@ class Pipeline:
         name, below, chunks = self._sweep
         chunk = next(chunks, None)
         if chunk:
-            keys = self._source.page_keys(name, self._options.limits)
+            keys = self._source.page_keys(name, self._flights.limits)
             for part in (chunk[n : n + keys] for n in range(0, len(chunk), keys)):
                 page = self._checked(self._source.lookup(name, part, self.progress.epoch))
                 if not self._send(page, looked_up(name, len(part))):
@@ -361,10 +361,8 @@ class Pipeline:
             self._acknowledge(flight, ack)
             if ack.retried:  # rule 4
                 self._rewind()
-                self._flights.slow_down()
                 clean = False
-            else:
-                self._flights.speed_up()
+            self._flights.learn(ack)
         return clean
 
     def _check_version(self, held: int) -> None:

@@ -96,10 +96,12 @@ def test_H10_a_blocked_index_is_waited_for(
     """A full disk or a locked index: tried again, with one warning, until it is free."""
     bench.setting(f"index.blocks.{block}", True)
     with caplog.at_level(logging.WARNING):
+        begun_seconds = time.monotonic()
         future = bench.sink.submit(bench.page(5, range(3)))
         bench.when_sent(3, lambda: bench.setting(f"index.blocks.{block}", None))
         ack = future.result(30)
     assert (ack.documents, ack.dead, ack.retried) == (3, (), True)
+    assert 0 < ack.seconds < time.monotonic() - begun_seconds
     assert bench.sink.count(bench.index) == 3
     warnings = [r for r in caplog.records if "blocks writes" in r.message]
     assert len(warnings) == 1

@@ -22,11 +22,11 @@ HARMLESS = Mutant(
     name="another-word",
     breaks="nothing",
     file="txid_sync/inflight.py",
-    old='    """A clean answer came."""',
-    new='    """A clean answer has come."""',
-    tests=("tests/unit/test_survivors.py::test_flights_adapt_between_one_and_the_limit",),
+    old='    """An answer came."""',
+    new='    """An answer has come."""',
+    tests=("tests/unit/test_inflight.py::test_flights_adapt_between_one_and_the_limit",),
 )
-LINE = "self._allowed = max(1.0, self._allowed / 2)"
+LINE = "self._allowed = max(least, self._allowed / 2)"
 NO_MUTANTS = {
     "no-import": replace(HARMLESS, name="no-import", old="import deque", new="import queue_deque"),
     "no-such-name": replace(HARMLESS, name="no-such-name", old=LINE, new="self._allowed = nothing"),

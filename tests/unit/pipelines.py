@@ -107,3 +107,11 @@ def changing(world: World) -> Iterator[None]:
     world.write("a", 0, 9, value="again")
     world.delete("b", 1)
     yield
+
+
+def started(world: World) -> Pipeline:
+    """A pipeline that has come to rest."""
+    pipeline = world.pipeline()
+    pipeline.start()
+    drain(pipeline)
+    return pipeline

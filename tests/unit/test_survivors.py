@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.pipelines import OPTIONS, A, B, World, drain, run
+from tests.unit.pipelines import OPTIONS, A, B, World, drain, run, started
 from txid_sync import continuity
 from txid_sync.errors import Discontinuity, PageExpired
-from txid_sync.inflight import EMPTY, Flight, InFlight, answered
+from txid_sync.inflight import Flight, InFlight
 from txid_sync.model import Ack, Document, Page, epoch_of
 from txid_sync.pipeline import Pipeline
 from txid_sync.sinks.memory import Fault, MemoryIndex, MemorySink
@@ -67,14 +67,6 @@ class SlowSink(MemorySink):
             return super(SlowSink, self).submit(page)
 
         return Waited(work)
-
-
-def started(world: World) -> Pipeline:
-    """A pipeline that has come to rest."""
-    pipeline = world.pipeline()
-    pipeline.start()
-    drain(pipeline)
-    return pipeline
 
 
 def two_held(world: World) -> Pipeline:
@@ -300,28 +292,7 @@ def test_abandoned_flights_are_waited_for() -> None:
     assert (sink.waiting, flights.head) == ([], None)
 
 
-def test_flights_adapt_between_one_and_the_limit() -> None:
-    """Halved by a failure, one more after a round of clean answers, full at what is allowed."""
-    flights, allowed = InFlight(4), []
-    for _ in range(3):
-        flights.slow_down()
-        allowed.append(flights.allowed)
-    flights.add(Flight(Page("a", b"x", 1, 1), Future(), lambda progress: progress))
-    assert (allowed, flights.full) == ([2, 1, 1], True)
-    for _ in range(20):
-        flights.speed_up()
-    assert (flights.allowed, flights.full) == (4, False)
 
-
-def test_pages_without_documents_take_no_request_s_place() -> None:
-    """They wait in the queue for what is before them; a few at the most."""
-    flights = InFlight(2)
-    flights.add(Flight(Page("a", b"x", 1, 1), Future(), lambda progress: progress))
-    for _ in range(EMPTY):
-        flights.add(Flight(Page("a", b"", 0, 1), answered(Ack(0, 0)), lambda progress: progress))
-        assert not flights.full
-    flights.add(Flight(None, answered(Ack(0, 0)), lambda progress: progress))
-    assert flights.full
 
 
 def test_F08_a_clock_below_what_was_sent_is_a_discontinuity() -> None:

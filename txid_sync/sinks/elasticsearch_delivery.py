@@ -128,6 +128,7 @@ class Delivery:
     def run(self) -> Ack:
         """Settle every action; raises Unavailable, Stop or Discontinuity (see the sink's base)."""
         page = self._page
+        begun_seconds = time.monotonic()
         todo = [_Batch(page.body, page.documents)] if page.documents else []
         while todo:
             self._check_age()
@@ -135,7 +136,10 @@ class Delivery:
             large = batch.actions > 1 and len(batch.body) > self._size.most_bytes
             todo.extend(reversed(batch.halves() if large else self._send(batch)))
         conflict = self._conflict_version if self._conflict_version > page.version else 0
-        return Ack(page.documents, len(page.body), tuple(self._dead), conflict, self._retried)
+        took_seconds = time.monotonic() - begun_seconds
+        return Ack(
+            page.documents, len(page.body), tuple(self._dead), conflict, self._retried, took_seconds
+        )
 
     def _check_age(self) -> None:
         if time.monotonic() < self._expires_seconds:
