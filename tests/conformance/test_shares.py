@@ -12,7 +12,7 @@ from txid_sync.model import Limits
 from txid_sync.share import Share
 from txid_sync.sources.base import Source
 
-COUNTS = (1, 2, 3, 128)
+COUNTS = (1, 2, 3, 20)  # more than most tables have rows
 NAMES = ["-5", "", "a,b", "\\", "ümlaut", "6f9619ff-8b86-d011-b42d-00c04fc964ff", *"0123456789"]
 ROWS = {"one": [(name,) for name in NAMES], "two": [(x, y) for x in NAMES[:6] for y in NAMES[:4]]}
 
@@ -42,7 +42,7 @@ def loaded(source: Source, table: str) -> list[str]:
 
 
 def begin(source: Source) -> Cursor:
-    """A first cursor; the connection is closed (128 are too many for a server)."""
+    """A first cursor; the connection is closed (twenty beside others are too many for a server)."""
     cursor, _ = source.begin()
     source.close()
     return cursor

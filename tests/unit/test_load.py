@@ -88,12 +88,11 @@ def test_the_same_seed_gives_the_same_statements(seed: int) -> None:
 
 def test_all_kinds_of_transactions_come(seed: int) -> None:
     """In some thousand transactions every kind is among them; what is not allowed is not."""
-    kinds = {
-        Transaction(plan(), MagicMock(), Random(f"{seed}/{n}"), "").kind for n in range(30_000)
-    }
+    allowed, writer = plan(), MagicMock()
+    kinds = {Transaction(allowed, writer, Random(f"{seed}/{n}"), "").kind for n in range(30_000)}
     assert kinds == set(KINDS)
     denied = plan(powers=Powers(False, False), truncate=False)
-    kinds = {Transaction(denied, MagicMock(), Random(n), "").kind for n in range(10_000)}
+    kinds = {Transaction(denied, writer, Random(n), "").kind for n in range(10_000)}
     assert kinds == set(KINDS) - {"two_phase", "replica", "truncate"}
 
 
