@@ -29,7 +29,7 @@ class Sizes:
     rounds: int
 
 
-FORMS = {"full": Sizes(200_000, 5), "short": Sizes(80_000, 3), "tiny": Sizes(400, 1)}
+FORMS = {"full": Sizes(200_000, 5), "short": Sizes(60_000, 3), "tiny": Sizes(400, 1)}
 
 
 def run(world: World, sizes: Sizes) -> list[Figure]:

@@ -30,8 +30,8 @@ class Sizes:
 
 
 FORMS = {
-    "full": Sizes((1, 200), 30, 3, 17),
-    "short": Sizes((1, 200), 15, 1, 17),
+    "full": Sizes((1, 200), 30, 3, 27),
+    "short": Sizes((1, 200), 15, 1, 27),
     "tiny": Sizes((1, 3), 1, 1, 1),
 }
 
@@ -89,7 +89,8 @@ def _beside(world: World, database: Database, where: Place, sizes: Sizes) -> Cos
 
 
 def _until_still(database: Database, seconds: float) -> None:
-    """Wait until the log has not grown for longer than PostgreSQL's own notes are apart (15 s)."""
+    """Wait until the log has not grown for longer than PostgreSQL's own notes are apart: 15 s, and
+    as long as its background writer sleeps (10 s)."""
     place, since = database.value(WAL), time.monotonic()
     while time.monotonic() - since < seconds:
         time.sleep(seconds / 20)

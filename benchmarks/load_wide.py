@@ -27,7 +27,7 @@ class Sizes:
 _GRID = tuple((documents, n) for documents in (1000, 2000, 5000) for n in (1, 2, 4, 8))
 FORMS = {
     "full": Sizes(200_000, 5, _GRID, 3),
-    "short": Sizes(50_000, 3, ((1000, 2), (2000, 4), (5000, 2)), 1),
+    "short": Sizes(40_000, 3, ((1000, 2), (2000, 4), (5000, 2)), 1),
     "tiny": Sizes(400, 1, ((100, 2),), 1),
 }
 

@@ -57,7 +57,8 @@ class Probe:
         self._poll()
 
     def times(self, kind: str, polls: int) -> float:
-        """The median time of some polls, in milliseconds."""
+        """What some polls take, in milliseconds: the median, or where a poll finds nothing (0.2 ms)
+        the quickest tenth: two processes that wake each other take twice that on two processors."""
         found = []
         for _ in range(polls * MORE if kind == "nothing ended" else polls):
             if kind == "others ended":
@@ -71,6 +72,8 @@ class Probe:
             assert documents == (kind == "one row"), f"{documents} documents"
             if documents:
                 self._poll()
+        if kind == "nothing ended" and polls > 1:
+            return statistics.quantiles(found, n=10)[0]
         return statistics.median(found)
 
     def _poll(self) -> tuple[float, int]:
