@@ -1,9 +1,9 @@
 """Pages on their way to the sink, in the order in which they were read.
 
 Only the acknowledged prefix counts.  How many may be under way adapts: one more after each full
-round of clean answers, half as many after a refusal, a failure or a slow answer.  Where one is too
-much already, the pages become smaller: a sink that cannot answer to a page in time must meet one
-that it can answer to.
+round of clean answers, half as many after a refusal, a failure or a slow answer.  So does the size
+of pages: half after a request that got no answer in time, for a sink must meet a page that it can
+answer to; a little more after each answer to a page of that size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from txid_sync.errors import PageExpired
+from txid_sync.errors import PageExpired, SinkUnavailable
 from txid_sync.model import Ack, Limits, Page
 from txid_sync.progress.base import Progress
 
@@ -22,7 +22,7 @@ Effect = Callable[[Progress], Progress]
 
 GATE_POLL_SECONDS = 0.0005
 SLOW_SECONDS = 5.0
-LEAST_SHARE = 1 / 256  # of the page that is allowed, or one document
+GROWTH = 1.1  # of small pages
 EMPTY = 4  # pages without documents that may stand in the queue beside the requests
 
 
@@ -54,6 +54,7 @@ class InFlight:
     most: Limits = field(default_factory=Limits)
     _flights: deque[Flight] = field(default_factory=deque)
     _allowed: float = 0.0
+    _share: float = 1.0
 
     def __post_init__(self) -> None:
         self._allowed = float(self.limit)
@@ -69,12 +70,10 @@ class InFlight:
     @property
     def limits(self) -> Limits:
         """What the next page may hold."""
-        if self._allowed >= 1:
+        if self._share >= 1:
             return self.most
         documents, body_bytes = self.most.documents, self.most.body_bytes
-        return Limits(
-            max(1, int(documents * self._allowed)), max(1, int(body_bytes * self._allowed))
-        )
+        return Limits(max(1, int(documents * self._share)), max(1, int(body_bytes * self._share)))
 
     @property
     def full(self) -> bool:
@@ -110,18 +109,28 @@ class InFlight:
         """Take the oldest flight out."""
         return self._flights.popleft()
 
+    def answer(self) -> Ack:
+        """The answer to the oldest flight, waited for; raises what the sink raised."""
+        try:
+            return self._flights[0].answer.result()
+        except (SinkUnavailable, PageExpired):
+            self._share = max(1 / self.most.documents, self._share / 2)
+            raise
+
     def learn(self, ack: Ack) -> None:
         """An answer came."""
         if ack.retried or ack.seconds > SLOW_SECONDS:
             self.slow_down()
         else:
-            more = min(self._allowed, 1 / self._allowed)  # twice as much as long as pages are small
-            self._allowed = min(float(self.limit), self._allowed + more)
+            self._allowed = min(float(self.limit), self._allowed + 1 / self._allowed)
+        limits = self.limits
+        if ack.documents >= limits.documents or 2 * ack.body_bytes >= limits.body_bytes:
+            more = max(self._share * GROWTH, self._share + 1 / self.most.documents)
+            self._share = min(1.0, more)
 
     def slow_down(self) -> None:
         """The sink refused something, failed, or was slow."""
-        least = max(LEAST_SHARE, 1 / self.most.documents)
-        self._allowed = max(least, self._allowed / 2)
+        self._allowed = max(1.0, self._allowed / 2)
 
     def abandon(self) -> None:
         """Wait until nothing is under way, and forget all answers."""

@@ -213,7 +213,7 @@ class Ack:
     dead: tuple[DeadLetter, ...] = ()
     conflict_version: int = 0
     retried: bool = False
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,7 +355,7 @@ class Pipeline:
         clean = True
         while (flight := self._flights.head) and (wait or flight.answer.done()):
             wait = False
-            ack = flight.answer.result()
+            ack = self._flights.answer()
             self._check_version(ack.conflict_version)
             self._flights.pop()
             self._acknowledge(flight, ack)

@@ -20,7 +20,7 @@ from txid_sync.errors import PreconditionError, TxidSyncError, UsageError
 from txid_sync.sources.postgres_errors import translate
 from txid_sync.sql import load
 
-VERSION = 2
+VERSION = 3
 INSTALL_FILES = ("install.sql", "tracking.sql", "upkeep.sql")
 RETRY_FOR_SECONDS = 30.0
 PAUSE_SECONDS = 0.2

@@ -158,6 +158,7 @@ def test_names_that_shadow_ours_are_never_run(world: World, capture: str) -> Non
             execute(writer, statement)
     with watch(world, "t") as seen:
         execute(writer, "insert into public.t select g from pg_catalog.generate_series(1, 1200) g")
+        execute(writer, "update public.t set id = id where id < 4")
         execute(writer, "update public.t set id = -id where v is null")
         execute(writer, "delete from public.t where v is null")
     assert seen.keys == keys(*range(1, 1201), *range(-1200, 0))

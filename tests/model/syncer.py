@@ -66,7 +66,7 @@ class Process:
         return (
             self.source, self.store, pipeline, self.ready, self.failed, self.source.connection,
             store, state, _values(pipeline._keeper.__dict__), tuple(flights._flights),
-            flights._allowed,
+            flights._allowed, flights._share,
         )  # fmt: skip
 
     @classmethod
@@ -81,7 +81,7 @@ class Process:
             pipeline._sweep = name, below, Chunks.thawed(chunks)
         pipeline._keeper.__dict__.update(_values(keeper))
         pipeline._flights._flights = deque(rest[0])
-        pipeline._flights._allowed = rest[1]
+        pipeline._flights._allowed, pipeline._flights._share = rest[1:]
         return cls(source, store, pipeline, ready, failed)
 
     def key(self, sink: ModelSink, alive: bool, now: float, stored: Any) -> tuple[object, ...]:
@@ -97,7 +97,7 @@ class Process:
         return (
             self.ready, self.failed, alive, idle, own, unanswered and own is not True,
             tuple(fields_of), at, self._backlog_key(), pipeline._flights._allowed,
-            self._flight_keys(sink),
+            pipeline._flights._share, self._flight_keys(sink),
             _ahead(keeper._progress, text),
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ HARMLESS = Mutant(
     new='    """An answer has come."""',
     tests=("tests/unit/test_inflight.py::test_flights_adapt_between_one_and_the_limit",),
 )
-LINE = "self._allowed = max(least, self._allowed / 2)"
+LINE = "self._allowed = max(1.0, self._allowed / 2)"
 NO_MUTANTS = {
     "no-import": replace(HARMLESS, name="no-import", old="import deque", new="import queue_deque"),
     "no-such-name": replace(HARMLESS, name="no-such-name", old=LINE, new="self._allowed = nothing"),

@@ -292,9 +292,6 @@ def test_abandoned_flights_are_waited_for() -> None:
     assert (sink.waiting, flights.head) == ([], None)
 
 
-
-
-
 def test_F08_a_clock_below_what_was_sent_is_a_discontinuity() -> None:
     """The greatest version that was ever sent counts, not the last one."""
     world = World()

@@ -17,8 +17,8 @@ begin
   end if;
   if pg_catalog.to_regclass('txid_sync.installed') is not null then
     execute 'select version from txid_sync.installed' into found;
-    if found > 2 then
-      raise exception 'the schema txid_sync has version %, this program knows version 2', found
+    if found > 3 then
+      raise exception 'the schema txid_sync has version %, this program knows version 3', found
         using errcode = 'object_not_in_prerequisite_state',
               hint = 'use a newer txid-sync; nothing was changed';
     end if;
@@ -110,7 +110,7 @@ begin
     into role_ready
     from pg_catalog.pg_roles r where r.rolname = 'txid_sync_capture';
   insert into txid_sync.installed (version, capture_role)
-  values (2, case when role_ready then 'txid_sync_capture' else current_user end)
+  values (3, case when role_ready then 'txid_sync_capture' else current_user end)
       on conflict (single) do update
      set version = excluded.version, capture_role = excluded.capture_role
    where (installed.version, installed.capture_role)
