@@ -101,10 +101,18 @@ class Server(PostgresServer):
         """Receive nothing any more."""
         self.ask("alter system set primary_conninfo = ''", dbname="postgres")
         self.reload()
-        eventually(
-            lambda: self.ask("select count(*) from pg_stat_wal_receiver") == [(0,)],
-            PATIENCE_SECONDS,
-        )
+        eventually(lambda: not self.receives(), PATIENCE_SECONDS)
+
+    def joined_again(self, upstream: Server) -> None:
+        """Receive again, after `cut_off`."""
+        conninfo = upstream.dsn().replace("'", "''")
+        self.ask(f"alter system set primary_conninfo = '{conninfo}'", dbname="postgres")
+        self.reload()
+        eventually(self.receives, PATIENCE_SECONDS)
+
+    def receives(self) -> bool:
+        """Whether its WAL receiver runs."""
+        return self.ask("select count(*) from pg_stat_wal_receiver") == [(1,)]
 
     def caught_up_with(self, upstream: Server) -> None:
         """Wait until this standby has replayed what the other server has."""

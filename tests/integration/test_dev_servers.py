@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine_checks import check_engine
 from tests.support import eventually
 from txid_sync.dev import (
     ElasticsearchServer,
@@ -32,7 +33,6 @@ from txid_sync.dev.engines import ENGINES, find_engine, left_out
 from txid_sync.dev.folders import remove_stale
 from txid_sync.dev.postgres import VERSIONS
 from txid_sync.dev.processes import alive, children
-from txid_sync.dev.search_server import class_archive
 
 PARENT = """
     import json, threading, time
@@ -122,22 +122,11 @@ def together(action: Callable[[SearchServer], object], servers: list[SearchServe
         list(pool.map(action, servers))
 
 
-def listening_at(port: int) -> set[str]:
-    """The addresses, as /proc writes them, on which this machine listens at that port."""
-    rows = [
-        row.split()
-        for table in ("tcp", "tcp6")
-        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    ]
-    places = [row[1].partition(":") for row in rows if row[3] == "0A"]
-    return {address for address, _, hexed in places if int(hexed, 16) == port}
-
-
 def test_engines_side_by_side_keep_data_over_crash_and_restart() -> None:
-    """Every engine that can run here: own port, data and setting; kill -9 of one of each family
-    loses no document."""
-    names = [name for name in ENGINES if name not in left_out()]
-    settings = {"thread_pool.write.queue_size": 77}
+    """One of each family: own port, data and setting; kill -9 loses no document.  The others are
+    killed in tests/matrix."""
+    ours = {engine.kind: name for name, engine in ENGINES.items() if name not in left_out()}
+    names, settings = [*ours.values()], {"thread_pool.write.queue_size": 77}
     with contextlib.ExitStack() as stack:
         servers = [SearchServer(name, settings, heap_megabytes=384) for name in names]
         for server in servers:
@@ -146,36 +135,21 @@ def test_engines_side_by_side_keep_data_over_crash_and_restart() -> None:
         for server in servers:
             server.request("PUT", "/things/_doc/1", {"name": server.engine.name})
         urls = [server.url for server in servers]
-        killed = [*{server.engine.kind: server for server in servers}.values()]
-        pids = [server.pid for server in killed]
-        together(SearchServer.kill9, killed)
+        pids = [server.pid for server in servers]
+        together(SearchServer.kill9, servers)
         assert len(pids) > 1
         assert not any(alive(pid) for pid in pids)
-        together(SearchServer.start, killed)
+        together(SearchServer.start, servers)
         assert [server.url for server in servers] == urls
         assert len(set(urls)) == len(names)
         for server in servers:
             check_engine(server)
+            assert server.request("GET", "/things/_doc/1")["_source"]["name"] == server.engine.name
+            (node,) = server.request("GET", "/_nodes/_local/thread_pool")["nodes"].values()
+            assert node["thread_pool"]["write"]["queue_size"] == 77
+            server.delete_indices("th")
+            assert server.request("GET", "/_cat/indices?format=json") == []
     assert not any(server.folder.exists() for server in servers)
-
-
-def check_engine(server: SearchServer) -> None:
-    """It is what it says it is, on this machine only, with its document and its setting.
-
-    It runs from the archive of its classes, which Java drops where it does not fit.
-    """
-    archive = class_archive(server.engine, java.find_jdk(server.engine.least_java))
-    assert str(archive) in Path(f"/proc/{server.pid}/maps").read_text()
-    assert server.request("GET", "/things/_doc/1")["_source"] == {"name": server.engine.name}
-    (node,) = server.request("GET", "/_nodes/_local/thread_pool")["nodes"].values()
-    assert node["version"] == server.version
-    assert node["thread_pool"]["write"]["queue_size"] == 77
-    transport = int(node["transport_address"].rpartition(":")[2])
-    for port in (server.port, transport):
-        found = listening_at(port)
-        assert found and found <= {"0100007F", "0000000000000000FFFF00000100007F"}
-    server.delete_indices("th")
-    assert server.request("GET", "/_cat/indices?format=json") == []
 
 
 def test_two_servers_do_not_disturb_each_other(postgres_server: PostgresServer) -> None:

@@ -136,6 +136,30 @@ def test_F07_a_standby_that_comes_back_behind_is_waited_for() -> None:
         assert sync.epoch == shown.epoch
 
 
+def test_F07_a_wal_receiver_that_ends_and_comes_back_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A restarted standby's receiver ends between two statements, and is back before anything
+    else is asked: the timeline was not known for a moment, which is no other history."""
+    with pair() as (primary, standby), syncing(standby) as sync:
+        sync.ends_equal(primary)
+        standby.kill9()
+        standby.start()
+        eventually(standby.receives, PATIENCE_SECONDS)
+        sync.source.close()
+        sync.source.connect()
+        standby.cut_off()
+        monkeypatch.setattr(sync.source, "close", lambda: standby.joined_again(primary))
+        with pytest.raises(SourceBehind, match="WAL receiver does not run"):
+            sync.pipeline.step()
+        monkeypatch.undo()
+        standby.joined_again(primary)
+        primary.ask("delete from t where id = 1")
+        standby.caught_up_with(primary)
+        sync.ends_equal(primary)
+        assert (sync.epoch, sync.pipeline.status().resyncs) == (1, 0)
+
+
 def test_F07_another_standby_that_lags_is_waited_for() -> None:
     """A syncer that moves to a standby of the same timeline, which has replayed less, waits."""
     with pair() as (primary, standby), Server(primary) as other, syncing(standby) as sync:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine_checks import check_engine
 from tests.matrix.place import Place
 from tests.support import Database, eventually
 from txid_sync.dev import SearchServer
@@ -34,5 +35,6 @@ def test_a_killed_engine_ends_equal(
             place.sql("delete from public.items where id % 5 = 0")
             place.sql("delete from public.lines where b % 5 = 0")
             own_engine.start()
+            check_engine(own_engine)
             eventually(place.assert_equal, 120)
             assert syncer.poll() is None

@@ -39,6 +39,7 @@ class Memory:
     def begin(self, identity: Mapping[str, str], place: int) -> None:
         """Whatever was read before does not count any more."""
         self.identity, self.place = dict(identity), place
+        self.receiver_missing_since_seconds = 0.0
 
 
 class Primary:

@@ -39,7 +39,7 @@ class Standby(Primary):
     def arrive(self) -> None:
         """Rule 5: raise SourceBehind until the server has replayed what was read before."""
         row = self._session.row(postgres_sql.standby())
-        identity, memory = self.identity_of(row), self._memory
+        identity, memory = self._told(row), self._memory
         same = same_history(memory.identity, identity)
         if not (same or (row["sees_receiver"] and may_be_same_history(memory.identity, identity))):
             return
@@ -110,7 +110,7 @@ class Standby(Primary):
     def begin(self) -> Snapshot:
         """The finished set of now; whatever was read before does not count any more."""
         row = self._session.row(postgres_sql.standby())
-        self._memory.begin(self.identity_of(row), row["place"])
+        self._memory.begin(self._told(row), row["place"])
         return self.now()
 
     def rebind(self, table: Table) -> None:
@@ -126,7 +126,18 @@ class Standby(Primary):
         return self.identity_of(self._session.row(postgres_sql.identity(self.role)))
 
     def identity_of(self, row: Mapping[str, Any]) -> dict[str, str]:
-        """The same; rule 7: what a promoted server says is not used."""
+        """The same, as a statement has told it beside other things.
+
+        A WAL receiver that has just connected, and was seen so by `arrive`, may be turned away by
+        its primary (a slot still in use) and come back after some seconds.
+        """
+        identity, known = self._told(row), self._memory.identity
+        if not same_history(known, identity) and may_be_same_history(known, identity):
+            self._wait_for_receiver()
+        return identity
+
+    def _told(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """Rule 7: what a promoted server says is not used."""
         if row["role"] != "standby":
             self._promoted()
         return {**super().identity_of(row), "role": row["role"], "server": row["server"]}
