@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from benchmarks import usage
 from benchmarks.report import publish, reached
 from benchmarks.world import World, servers
 from txid_sync.errors import TxidSyncError
@@ -43,12 +44,13 @@ def main() -> int:
 def measure(world: World, name: str, form: str, record: bool) -> bool:
     """Run one: whether it counts and, except in the tiny form, reaches what it must."""
     module = module_of(name)
+    stolen_percent = usage.stolen_percent()
     try:
         figures = module.run(world, module.FORMS[form])
     except (AssertionError, TxidSyncError) as error:
         print(f"\n{name} does not count: {error}", flush=True)
         return False
-    publish(name, form, world.versions(), figures, record)
+    publish(name, form, world.versions(), figures, record, stolen_percent())
     return form == "tiny" or reached(figures)
 
 

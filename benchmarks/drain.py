@@ -35,6 +35,7 @@ FORMS = {"full": Sizes(200_000, 5), "short": Sizes(60_000, 3), "tiny": Sizes(400
 def run(world: World, sizes: Sizes) -> list[Figure]:
     """Every round loads a fresh index, makes its changes, and drains them into that index."""
     rows = sizes.rows
+    world.configure(autovacuum=False)  # it would fall into some of the measurements
     with world.database("drain") as database:
         database.lean("lean", rows)
         database.run("create table kept as select * from lean")
@@ -48,38 +49,46 @@ def run(world: World, sizes: Sizes) -> list[Figure]:
                 world.search.pid, lambda: _warm(world, database, rows), WARMING_DRAINS
             )
         drains: dict[str, list[Usage]] = {kind: [] for kind in kinds}
-        loads: dict[str, list[float]] = {kind: [] for kind in kinds}
+        loads: dict[str, list[Usage]] = {kind: [] for kind in kinds}
         for n in range(sizes.rounds):
             for kind, change in kinds.items():
                 with place(world, database, f"drain-{n}", ["lean"]) as where:
-                    world.settle()
-                    loads[kind].append(drive(where))
-                    drains[kind].append(_drain(world, where, change))
+                    loads[kind].append(_driven(world, where))
+                    change()
+                    drains[kind].append(_driven(world, where))
                     check_equal(where)
                 world.search.delete_indices(f"drain-{n}")
                 database.batches(INSERT_AGAIN, rows, BATCH)
+                database.run("vacuum lean")
+    world.configure(autovacuum=None)
     figures = []
     for kind in kinds:
         figures += _figures(kind, loads[kind], drains[kind], rows)
-    return [*figures, Figure("load", [rows / s for s in chain(*loads.values())], "documents/s")]
+    all_loads = [*chain(*loads.values())]
+    rate = Figure("load", [rows / load.seconds for load in all_loads], "documents/s")
+    return [*figures, rate, *_costs("load", all_loads, rows)]
 
 
-def _figures(kind: str, loads: list[float], drains: list[Usage], rows: int) -> list[Figure]:
-    ratios = [load / drain.seconds for load, drain in zip(loads, drains, strict=True)]
-    cost = {m: [d.cpu[m] / rows * 1e6 for d in drains] for m in drains[0].cpu}
+def _figures(kind: str, loads: list[Usage], drains: list[Usage], rows: int) -> list[Figure]:
+    ratios = [load.seconds / drain.seconds for load, drain in zip(loads, drains, strict=True)]
+    return [Figure(f"{kind}, to load", ratios, "x", 0.8, 1.0), *_costs(kind, drains, rows)]
+
+
+def _costs(what: str, usages: list[Usage], rows: int) -> list[Figure]:
     return [
-        Figure(f"{kind}, to load", ratios, "x", 0.8, 1.0),
-        *(Figure(f"{kind}: {meter}", values, "us/row") for meter, values in cost.items()),
+        Figure(f"{what}: {meter}", [usage.cpu[meter] / rows * 1e6 for usage in usages], "us/row")
+        for meter in usages[0].cpu
     ]
 
 
-def _drain(world: World, where: Place, change: Callable[[], None]) -> Usage:
+def _driven(world: World, where: Place) -> Usage:
+    """What one run of the pipeline takes until the sink has all."""
+
     def used(work: Callable[[], None]) -> Usage:
         with measured(world.meters, world.settle) as usage:
             work()
         return usage
 
-    change()
     world.settle()
     found = drive(where, used)
     assert isinstance(found, Usage)

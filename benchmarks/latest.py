@@ -26,7 +26,8 @@ def rendered(lines: list[Mapping[str, Any]]) -> str:
     for line in lines:
         versions = ", ".join(f"{name} {number}" for name, number in line["versions"].items())
         title = f"**{line['benchmark']}**, {line['form']} form, {line['when'][:10]}"
-        parts.append(f"\n{title}, {line['machine']}; {versions}\n\n{HEADER}")
+        stolen = f", {line['stolen_percent']:.1f} % stolen" if "stolen_percent" in line else ""
+        parts.append(f"\n{title}, {line['machine']}{stolen}; {versions}\n\n{HEADER}")
         parts += [row(figure) for figure in line["figures"]]
     return "".join([*parts, "\n"])
 

@@ -86,17 +86,22 @@ def table(figures: Sequence[Figure]) -> list[str]:
 
 
 def publish(
-    name: str, form: str, versions: Mapping[str, str], figures: Sequence[Figure], record: bool
+    name: str, form: str, versions: Mapping[str, str], figures: Sequence[Figure], record: bool,
+    stolen_percent: float = 0.0,
 ) -> None:
-    """Print the table and the JSON line; with `record`, append the line to the history."""
+    """Print the table and the JSON line; with `record`, append the line to the history.
+
+    `stolen_percent` is what the machine's host took of its processors meanwhile.
+    """
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {memory_gigabytes()} GB"
     line = json.dumps({
         "benchmark": name, "form": form, "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine, "versions": {**versions, **own_versions()},
+        "machine": machine, "stolen_percent": rounded(stolen_percent),
+        "versions": {**versions, **own_versions()},
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "reached": reached(figures), "figures": [figure.value() for figure in figures],
     })  # fmt: skip
-    print(f"\n{name}, {form} form   ({machine})")
+    print(f"\n{name}, {form} form   ({machine}, {stolen_percent:.1f} % stolen)")
     print("\n".join(f"  {row}" for row in table(figures)))
     print(line, flush=True)
     if record:

@@ -62,10 +62,26 @@ def _ended_seconds(pid: int) -> float:
 
 def machine_seconds() -> tuple[float, float]:
     """Of all processors since the machine's start: how long they worked, and how long they were."""
-    first = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-    ticks = [int(field) for field in first]
+    ticks = _machine_ticks()
     idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
     return (sum(ticks) - idle) / TICKS, sum(ticks) / TICKS
+
+
+def stolen_percent() -> Callable[[], float]:
+    """Tells when called how much of the processors' time since now the host of a virtual machine
+    gave to others while it was wanted here."""
+    begun = _machine_ticks()
+
+    def percent() -> float:
+        passed = [now - then for now, then in zip(_machine_ticks(), begun, strict=True)]
+        return 100 * passed[7] / max(1, sum(passed))
+
+    return percent
+
+
+def _machine_ticks() -> list[int]:
+    """User, nice, system, idle, waiting for a disk, interrupts, soft interrupts, stolen."""
+    return [int(field) for field in Path("/proc/stat").read_text().split(maxsplit=9)[1:9]]
 
 
 def own_seconds() -> float:

@@ -28,7 +28,7 @@ REST_GROWTH = 1.1  # so that a rest is about a tenth of the time since something
 class DaemonOptions:
     """Times in seconds; `poll_interval_seconds` is the longest rest between two polls."""
 
-    poll_interval_seconds: float = 0.25
+    poll_interval_seconds: float = 0.3
     status_interval_seconds: float = 10.0
     connect_attempts: int = 5
     retry_period_seconds: float = 2.0

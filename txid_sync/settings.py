@@ -50,7 +50,7 @@ class PipelineSettings:
         **_within(0, 10_000_000),
     )
     poll_interval_seconds: float = _setting(
-        0.25, "longest sleep between two polls", **_within(0.001, ONE_DAY_SECONDS)
+        0.3, "longest sleep between two polls", **_within(0.001, ONE_DAY_SECONDS)
     )
     save_interval_seconds: float = _setting(
         1.0, "how often progress is saved", **_within(0, ONE_DAY_SECONDS)

@@ -20,7 +20,7 @@ from txid_sync.dev.processes import ServerError, clean_environment
 ROOT = Path(__file__).parents[2]
 INDEX = "goods-index"
 POLLER = Path(__file__).with_name("poller.py")
-POLL_SECONDS = 0.25  # that of txid-sync; Logstash's schedules are a second at best
+POLL_SECONDS = 0.25  # txid-sync: at most 0.3; Logstash's schedules are a second at best
 BOOTSTRAP_SECONDS = 120.0
 ACTIVE_SLOTS = (
     "select count(*) from pg_replication_slots where database = current_database() and active"
