@@ -14,9 +14,8 @@ SECONDS = 5  # the first round of all actions is finished in any case
 # does the rest beside it as well.
 BESIDE_A_STANDBY = (
     *STANDBY_KINDS, "kill -9", "stopped and continued", "PostgreSQL immediate stop",
-    "backends terminated", "statements cancelled", "PostgreSQL refuses", "wire to PostgreSQL",
-    "index deleted",
-)  # fmt: skip
+    "backends terminated", "wire to PostgreSQL",
+)
 
 
 @pytest.mark.chaos
