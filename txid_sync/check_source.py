@@ -245,7 +245,7 @@ def _capture(database: Database, name: str, relation: str, qualified: str) -> It
         f"no unique index on {', '.join(tracked['key'])} any more",
         f"select txid_sync.untrack('{qualified}'); txid-sync init",
     )  # fmt: skip
-    yield _triggers(name, database.row("triggers", {"relation": relation}), tracked["capture"])
+    yield _triggers(name, database.row("triggers", {"relation": relation}))
     yield judge(
         f"{name}: log index", database.row("log_index", {"log": tracked["log"]})["found"],
         "on (txid, seq)", f"no valid index on (txid, seq) of txid_sync.{tracked['log']}",
@@ -263,9 +263,8 @@ def _capture(database: Database, name: str, relation: str, qualified: str) -> It
         yield (warning if large else ok)(f"{name}: log size", detail, *([fix] if large else []))
 
 
-def _triggers(name: str, found: Mapping[str, Any], capture: str) -> Point:
-    wanted = ["inserts", "updates", "deletes", "truncates"]
-    wanted += ["key_changes"] if capture == "statement" else []
+def _triggers(name: str, found: Mapping[str, Any]) -> Point:
+    wanted = ["inserts", "updates", "deletes", "truncates", "key_changes"]
     missing = [event.replace("_", " ") for event in wanted if not found[event]]
     detail = f"no trigger sees {', '.join(missing)}" if missing else ""
     if found["blind"]:

@@ -99,6 +99,21 @@ def test_W09_each_damage_is_one_failed_point(
     assert others == []
 
 
+@pytest.mark.parametrize(("capture", "suffix"), [("row", "key"), ("statement", "update")])
+def test_a_missing_trigger_on_key_changes_is_told(place: Place, capture: str, suffix: str) -> None:
+    """The trigger on all changes of rows sees an update of a key, but not the old key."""
+    place.run("init")
+    place.sql("select txid_sync.untrack('shop.orders')")
+    place.sql(f"select txid_sync.track('shop.orders', '{capture}')")
+    tracked = "select id from txid_sync.tracked where relation = 'shop.orders'::regclass"
+    ((number,),) = place.sql(tracked)
+    assert points((place, []), 1)["document orders: triggers"]["state"] == "OK"
+    place.sql(f"drop trigger txid_sync_{number}_{suffix} on shop.orders")
+    told = points((place, []), 1)["document orders: triggers"]
+    assert told["state"] == "FAILED"
+    assert "key changes" in told["detail"]
+
+
 def test_a_condition_that_is_not_immutable_fails(ready: tuple[Place, list[str]]) -> None:
     """`where` with now() is found before a run, and nothing of the try is left."""
     place = ready[0]

@@ -79,8 +79,8 @@ def compose(table: Table, ordinal: int, role: str = "", share: Share = WHOLE) ->
     page = _stream_keys("wanted", own) + _documents(table.document, own)
     lookup = _format("lookup_keys", blocks) + _documents(table.document, blocks)
     if _is_plain(table.key) and len(table.key) == 1 and not table.partitioned:
-        page = _stream_keys("wanted_array", own) + _by_array("keys_of_page", own)
-        lookup = _format("lookup_array", own) + _by_array("ids_of_lookup", own)
+        page = _stream_keys("wanted_array", own) + _by_array("page", own)
+        lookup = _format("lookup_array", own) + _by_array("lookup", own)
     tables = own["table"], own["log"]
     after = {**own, "after": blocks["key_after"]}
     first = {**own, "after": SQL("true")}
@@ -216,11 +216,14 @@ def _documents(document: Document, blocks: dict[str, sql.Composable]) -> sql.Com
     return _format("documents", {**blocks, "body": body})
 
 
-def _by_array(wanted_ids: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
+def _by_array(kind: str, blocks: dict[str, sql.Composable]) -> sql.Composable:
     """For a key of one plain column of a table without partitions: each of these would be asked for
-    every key."""
-    body = _format("body_array", {**blocks, "wanted_ids": SQL(QUERIES[wanted_ids])})
-    return _format("documents", {**blocks, "body": body})
+    every key.  `kind` is page or lookup."""
+    wanted = {
+        "wanted_ids": SQL(QUERIES[f"ids_of_{kind}"]),
+        "wanted_count": SQL(QUERIES[f"count_of_{kind}"]),
+    }
+    return _format("documents", {**blocks, "body": _format("body_array", {**blocks, **wanted})})
 
 
 def _blocks(table: Table, role: str) -> dict[str, sql.Composable]:

@@ -75,12 +75,13 @@ select exists (
      and i.indnkeyatts = cardinality(%(key)s::text[])) as found
 
 -- triggers --
--- Which events our triggers see (bits of pg_trigger.tgtype), and whether each fires always.
+-- Which events our triggers see (bits of pg_trigger.tgtype), and whether each fires always.  An old
+-- key is seen by a trigger of rows on UPDATE alone, or by one that has the table of rows before.
 select coalesce(bool_or(tgtype & 4 > 0), false) as inserts,
        coalesce(bool_or(tgtype & 16 > 0), false) as updates,
        coalesce(bool_or(tgtype & 8 > 0), false) as deletes,
        coalesce(bool_or(tgtype & 32 > 0), false) as truncates,
-       coalesce(bool_or(tgtype & 17 = 17 or tgtype & 16 > 0 and tgoldtable is not null), false)
+       coalesce(bool_or(tgtype & 29 = 17 or tgtype & 16 > 0 and tgoldtable is not null), false)
          as key_changes,
        (select array_agg(g.tgrelid::regclass || '.' || g.tgname order by 1) from pg_trigger g
          where g.tgname like 'txid\_sync%%' and g.tgenabled <> 'A'

@@ -316,24 +316,32 @@ select string_agg(coalesce(
 
 -- body_array --
 -- The same for a table with a key of one plain column: a single index scan takes a fifth of the
--- time of a lookup for each key.  Whoever was not found in it is deleted.
+-- time of a lookup for each key.  Whoever was not found in it is deleted; nobody is looked for if as
+-- many rows were found as keys were wanted.
 select built.body, built.rows + gone.ids as documents, gone.body as deletes, null as long_ids
   from (select string_agg('{{"index":{{"_id":{quote}' || {row_id} || now.index_line || {row_json},
                           E'\n') as body,
-               count(*) as rows, array_agg({row_id}) as ids
+               count(*) as rows, array_agg(t.{key}) as keys
           from (select * from {table} t
                  where t.{key} = any ((select keys from wanted)::{key_type}[]) and ({condition})) t
                {row_source}) built
  cross join lateral (
    select string_agg('{{"delete":{{"_id":{quote}' || id || now.delete_line, E'\n') as body,
           count(*) as ids
-     from ({wanted_ids} except select unnest(built.ids)) gone(id)) gone
+     from ({wanted_ids} except select unnest(built.keys)::text) gone(id)
+    where {wanted_count} > built.rows) gone
 
--- keys_of_page --
-select unnest(w.keys)::text from wanted w where cardinality(w.keys) > built.rows
+-- ids_of_page --
+select unnest(w.keys)::text from wanted w
+
+-- count_of_page --
+(select cardinality(w.keys) from wanted w)
 
 -- ids_of_lookup --
-select unnest(%(ids)s::text[]) where cardinality(%(ids)s::text[]) > built.rows
+select unnest(%(ids)s::text[])
+
+-- count_of_lookup --
+cardinality(%(ids)s::text[])
 
 -- row --
 -- The row of a key, as it is: its JSON is made of the stored tuple itself.
