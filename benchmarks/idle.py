@@ -31,7 +31,7 @@ class Sizes:
 
 FORMS = {
     "full": Sizes((1, 200), 30, 3, 27),
-    "short": Sizes((1, 200), 15, 1, 27),
+    "short": Sizes((1, 200), 12, 1, 27),
     "tiny": Sizes((1, 3), 1, 1, 1),
 }
 

@@ -24,7 +24,7 @@ class Sizes:
     rounds: int
 
 
-FORMS = {"full": Sizes(1_000_000, 5), "short": Sizes(200_000, 3), "tiny": Sizes(500, 1)}
+FORMS = {"full": Sizes(1_000_000, 5), "short": Sizes(140_000, 3), "tiny": Sizes(500, 1)}
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ from txid_sync.upkeep import Upkeep
 log = logging.getLogger("txid_sync")
 
 MAX_RESYNCS_IN_A_ROW = 5
+LARGE_PAGE_DOCUMENTS = 1000
 _NO_HISTORY = "the progress of the former workers does not fit together"
 _ANOTHER_SOURCE = "the source is another server, database or history"
 
@@ -51,7 +52,7 @@ class Keeper(Upkeep):
     ) -> None:
         self._name, self._share = name, share
         self._stored = ShareProgress(store, name, share, self._note_all, self._forget_all)
-        self._may_resync = options.may_resync
+        self._may_resync, self._limits = options.may_resync, options.limits
         self._source, self._sink = source, sink
         self._documents = list(documents)
         self._failpoint, self._seconds = failpoint, seconds
@@ -62,6 +63,7 @@ class Keeper(Upkeep):
         self._checked_clock = -1
         self._in_a_row: Counter[str | None] = Counter()
         self._sent_version = 0
+        self._long_loads: frozenset[str] = frozenset()
         self._prune_interval_seconds = options.prune_interval_seconds
         self._pruned_at = -math.inf
         self._wanted_txid: int | None = None
@@ -128,6 +130,23 @@ class Keeper(Upkeep):
         if self.progress.closed:
             self._store_as(replace(self.progress, closed=False))
         self._sent_version = max(self._sent_version, page.version)
+
+    def reads_load(self, page: Page, last: bool) -> None:
+        """Tell the sink of the load of an index that was made for it: when a large page shows that
+        it is long, and, before progress can say so, that it ends."""
+        name = page.document
+        if self.progress.documents[name].load_version:
+            return
+        if last:
+            self._sink.load_ends(name)
+            self._long_loads -= {name}
+        elif name not in self._long_loads and self._is_large(page):
+            self._sink.load_begins(name)
+            self._long_loads |= {name}
+
+    def _is_large(self, page: Page) -> bool:
+        documents = min(LARGE_PAGE_DOCUMENTS, self._limits.documents)
+        return page.documents >= documents or 2 * len(page.body) >= self._limits.body_bytes
 
     def settled(self) -> None:
         """The sink is complete: whatever was written again has helped."""

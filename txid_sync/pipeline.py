@@ -267,6 +267,7 @@ class Pipeline:
         after = self._load_after.get(name, entry.load_after)
         loaded = self._source.load(name, after, self.progress.epoch, self._flights.limits)
         page = self._checked(loaded.page)
+        self._keeper.reads_load(page, last=loaded.next is None)
 
         def effect(progress: Progress) -> Progress:
             if loaded.next is not None:

@@ -50,6 +50,18 @@ class Sink(ABC):
     def adopt(self, documents: Sequence[Document]) -> Mapping[str, str]:
         """Use the indices that are there as they are, changing nothing: the uuid of each."""
 
+    def load_begins(self, document: str) -> None:  # noqa: B027
+        """A long load into an index that was made for it has begun; may be said several times.
+
+        What is written need not be visible soon.  Raises SinkUnavailable.
+        """
+
+    def load_ends(self, document: str) -> None:  # noqa: B027
+        """The load of an index that was made for it is about to end, whoever began it.
+
+        From now on all becomes visible as soon as ever.  Raises SinkUnavailable.
+        """
+
     @abstractmethod
     def submit(self, page: Page) -> Future[Ack]:
         """Send a page; the future gives its Ack or raises Unavailable or Stop."""

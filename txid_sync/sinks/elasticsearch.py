@@ -14,6 +14,7 @@ from typing import Any
 
 from txid_sync.errors import Discontinuity, PreconditionError, SinkUnavailable
 from txid_sync.model import Ack, DeadLetter, Document, Held, Page, Schema
+from txid_sync.sinks import elasticsearch_loading as loading
 from txid_sync.sinks import elasticsearch_reading as reading
 from txid_sync.sinks.base import IndexState, Sink
 from txid_sync.sinks.bulk import BULK_FIELDS
@@ -85,6 +86,14 @@ class ElasticsearchSink(Sink):
         """The uuid of the index under each prepared name; missing ones are left out."""
         found = find_indices(self._http, list(self._paths))
         return {name: index.uuid for name, index in found.items()}
+
+    def load_begins(self, document: str) -> None:
+        """Refresh the index seldom."""
+        loading.load_begins(self._http, document)
+
+    def load_ends(self, document: str) -> None:
+        """Refresh the index as is its default."""
+        loading.load_ends(self._http, document)
 
     def submit(self, page: Page) -> Future[Ack]:
         """Send a page in a thread of its own, as soon as one is free."""
