@@ -132,19 +132,20 @@ class Keeper(Upkeep):
         self._sent_version = max(self._sent_version, page.version)
 
     def reads_load(self, page: Page, last: bool) -> None:
-        """Tell the sink of the load of an index that was made for it: when a large page shows that
-        it is long, and, before progress can say so, that it ends."""
+        """Tell the sink when a large page shows that the load of an index that was made for it is
+        long, and, before progress can say so, that a load ends: any, for a resync may have come in
+        the middle of the first."""
         name = page.document
-        if self.progress.documents[name].load_version:
-            return
         if last:
             self._sink.load_ends(name)
             self._long_loads -= {name}
-        elif name not in self._long_loads and self._is_large(page):
+        elif name not in self._long_loads and self._is_long(page):
             self._sink.load_begins(name)
             self._long_loads |= {name}
 
-    def _is_large(self, page: Page) -> bool:
+    def _is_long(self, page: Page) -> bool:
+        if self.progress.documents[page.document].load_version:  # it was there before
+            return False
         documents = min(LARGE_PAGE_DOCUMENTS, self._limits.documents)
         return page.documents >= documents or 2 * len(page.body) >= self._limits.body_bytes
 

@@ -80,6 +80,18 @@ def test_a_new_index_is_refreshed_seldom_until_it_is_loaded(
     assert interval(elasticsearch_server, place) is None, "this index was in use"
 
 
+def test_a_resync_in_the_middle_takes_it_back_too(
+    place: Place, elasticsearch_server: SearchServer
+) -> None:
+    """The first load never ends, for another one takes its place."""
+    filled(place)
+    killed(place, "acknowledged:5")
+    place.run("resync", f"{place.prefix}orders")
+    assert interval(elasticsearch_server, place) == LOADING
+    place.run("run", "--once")
+    assert interval(elasticsearch_server, place) is None
+
+
 def test_an_interval_of_others_stays(place: Place, elasticsearch_server: SearchServer) -> None:
     """That of a template is nobody's to change."""
     filled(place)

@@ -12,6 +12,7 @@ from tests.matrix.place import Place
 from tests.support import Database, eventually
 from txid_sync.dev import SearchServer
 from txid_sync.model import epoch_of
+from txid_sync.sinks.elasticsearch_loading import LOADING
 
 pytestmark = pytest.mark.integration
 
@@ -30,6 +31,14 @@ def place(
 ) -> Place:
     """Two tracked, empty tables, and no indices."""
     return Place(database, elasticsearch_server, index_prefix, tmp_path)
+
+
+def refreshed(place: Place) -> str | None:
+    """The refresh interval that an index has of its own."""
+    path = f"/{place.prefix}items/_settings?flat_settings=true"
+    (index,) = place.engine.request("GET", path).values()
+    value: str | None = index["settings"].get("index.refresh_interval")
+    return value
 
 
 def test_the_servers_are_those_that_were_asked_for(
@@ -56,9 +65,11 @@ def test_a_load_brings_every_row_as_it_is(place: Place) -> None:
         assembly.pipeline.start()
         for _ in range(5):
             assembly.pipeline.step()
+        assert refreshed(place) == LOADING
         writer.commit()
         assembly.pipeline.stop()
     place.sync()
+    assert refreshed(place) is None
     assert len(place.held("items")) == 405
     place.assert_equal()
 

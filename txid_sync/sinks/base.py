@@ -57,7 +57,7 @@ class Sink(ABC):
         """
 
     def load_ends(self, document: str) -> None:  # noqa: B027
-        """The load of an index that was made for it is about to end, whoever began it.
+        """A load is about to end, whoever began it.
 
         From now on all becomes visible as soon as ever.  Raises SinkUnavailable.
         """
