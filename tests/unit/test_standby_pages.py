@@ -20,6 +20,7 @@ from txid_sync.pipeline import Pipeline
 from txid_sync.recovery import may_be_marked, may_be_same_history, same_history
 from txid_sync.sinks.memory import Fault, MemorySink
 from txid_sync.sources.memory import MemorySource
+from txid_sync.sources.postgres_server import Memory
 
 IDENTITY = {"system_identifier": "1", "timeline": "00000001", "database_oid": "5",
             "role": "standby", "server": "a 5432 7"}  # fmt: skip
@@ -261,3 +262,10 @@ def test_a_change_of_timeline_under_the_same_server_is_kept() -> None:
 def test_doctests() -> None:
     """The examples of recovery.py."""
     assert doctest.testmod(recovery).failed == 0
+
+
+def test_after_a_resync_a_receiver_is_waited_for_as_long_as_at_first() -> None:
+    """The patience that one standby has used up is not missing for the next outage."""
+    memory = Memory(IDENTITY, 5, receiver_missing_since_seconds=7.0)
+    memory.begin(IDENTITY, 9)
+    assert (memory.place, memory.receiver_missing_since_seconds) == (9, 0.0)

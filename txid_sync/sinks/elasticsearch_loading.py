@@ -1,7 +1,7 @@
 """How often an index is refreshed while it is filled for the first time.
 
 Refreshing once a second, as a new index does, makes a segment each time, and the version of every
-later document is looked up in all of them: a third of what a large load costs.  An index that is
+later document is looked up in all of them: a fifth of what a large load costs.  An index that is
 made for a load refreshes once in `LOADING` meanwhile, and by its default afterwards.
 
 The interval is one that nobody chooses, so that it tells by itself who has set it: whoever ends a
@@ -42,6 +42,6 @@ def _replace(http: Http, index: str, known: str | None, interval: str | None) ->
             http.ask("PUT", path, {_SETTING: interval}, allowed=[404])
     except PreconditionError as error:
         _log.warning(
-            "index %s: its refresh interval could not be set for a load (%s); it should be "
-            "%s now", index, error.message, interval or "null",
+            "index %s: %s could not be changed from %s to %s for a load (%s)",
+            index, _SETTING, known or "null", interval or "null", error.message,
         )  # fmt: skip
