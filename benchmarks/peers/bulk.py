@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from benchmarks.peers import rows
 from benchmarks.peers.arena import arena
 from benchmarks.peers.contenders import INDEX, Contender
 from benchmarks.peers.figures import Claim
@@ -33,6 +34,8 @@ def load(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
             assert until(lambda: site.indexed(INDEX) >= sizes.load), "the load does not end"
             ended, peak = time.perf_counter(), peak_megabytes(process.pid)
             assert place.until_equal(), "the index does not become equal"
+            other = {k: v for k, v in site.fields(INDEX).items() if rows.MAPPING.get(k) != v}
+            assert set(other) <= {"_meta"}, f"its mapping is not that of the others: {other}"
         return {
             LOAD: (sizes.load - before) / (ended - first),
             LOAD_START: sizes.load / (ended - begun),

@@ -51,6 +51,12 @@ class Site:
             return 0
         return int(found["_all"]["primaries"]["indexing"]["index_total"]) if found else 0
 
+    def fields(self, index: str) -> dict[str, object]:
+        """The mapping of an index, by field; a contender may have its own idea of it."""
+        found = self.search.request("GET", f"/{index}/_mapping")
+        mappings: dict[str, dict[str, object]] = next(iter(found.values()))["mappings"]
+        return mappings["properties"]
+
     def totals(self, index: str) -> tuple[int, int]:
         """How many documents there are, and the sum of their revisions."""
         body = {
