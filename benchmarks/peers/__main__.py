@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.peers import rows
 from benchmarks.peers.arena import arena
-from benchmarks.peers.bulk import catch_up, load
+from benchmarks.peers.bulk import catch_up, load, outage
 from benchmarks.peers.contenders import ALL, LOADERS, ROOT, Contender, TxidSync
 from benchmarks.peers.figures import Claim, Line, recorded, table
 from benchmarks.peers.live import idle, latency, stream, writers
@@ -31,8 +31,8 @@ from txid_sync.errors import TxidSyncError
 
 Measure = Callable[[Site, type[Contender], Sizes], Values]
 MEASURES: dict[str, Measure] = {
-    "load": load, "catch-up": catch_up, "stream": stream, "latency": latency,
-    "idle": idle, "writers": writers, "losses": losses,
+    "load": load, "catch-up": catch_up, "outage": outage, "stream": stream,
+    "latency": latency, "idle": idle, "writers": writers, "losses": losses,
 }  # fmt: skip
 PAGE = ROOT / "docs" / "comparison.md"
 

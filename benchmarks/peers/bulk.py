@@ -17,10 +17,6 @@ LOAD_START = Claim("load, with the start of the program", "documents/s")
 LOAD_CPU = Claim("load, processor without Elasticsearch", "us/document", more_is_better=False)
 LOAD_ES = Claim("load, processor of Elasticsearch", "us/document", more_is_better=False)
 MEMORY = Claim("memory, peak of the load", "MB", more_is_better=False, must=1)
-AT_WORK = Claim("catch-up, from the first document to the last", "rows/s")
-CATCH_UP = Claim("catch-up, from the start until the index is equal", "rows/s")
-IN_STEP = Claim("catch-up, from the start until new changes arrive", "rows/s", must=30)
-CATCH_UP_CPU = Claim("catch-up, processor without Elasticsearch", "us/row", more_is_better=False)
 
 
 def load(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
@@ -45,28 +41,52 @@ def load(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
         }
 
 
+
 def catch_up(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
-    """Rows changed one by one while the contender was stopped."""
+    """Rows changed once, one by one, while the contender was stopped."""
+    return _offline(site, kind, sizes, sizes.offline, "catch-up", must=30)
+
+
+def outage(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
+    """The same after a longer time: many more changes, of the same rows."""
+    return _offline(site, kind, sizes, sizes.outage, "outage")
+
+
+def _offline(
+    site: Site, kind: type[Contender], sizes: Sizes, changes: int, name: str,
+    must: float | None = None,
+) -> Values:  # fmt: skip
     with arena(site, kind, sizes.rows) as place:
         with place.running():
             assert place.in_step(), "a later change does not come"
-        place.singles(sizes.offline, sizes.rows)
-        done = site.indexed(INDEX)
+        place.singles(changes, sizes.rows)
+        done, expected = site.indexed(INDEX), min(changes, sizes.rows)
         begun = time.perf_counter()
         process = place.start()
         with place.watched(process), measured(site, process.pid) as usage:
             assert until(lambda: site.indexed(INDEX) > done), "no change came"
-            first, before = time.perf_counter(), site.indexed(INDEX) - done
-            assert until(lambda: site.indexed(INDEX) >= done + sizes.offline), (
-                f"{site.indexed(INDEX) - done} of {sizes.offline} changes came"
+            first = time.perf_counter()
+            assert until(lambda: site.indexed(INDEX) >= done + expected), (
+                f"{site.indexed(INDEX) - done} of {changes} changes came"
             )
-            ended = time.perf_counter()
             assert place.until_equal(), "the index does not become equal"
             equal = time.perf_counter()
             assert place.in_step(), "a later change does not come"
+            ended = time.perf_counter()
+        at_work, until_equal, in_step, processor = _claims(name, must)
         return {
-            AT_WORK: max(1, sizes.offline - before) / max(ended - first, 0.001),
-            CATCH_UP: sizes.offline / (equal - begun),
-            IN_STEP: sizes.offline / (time.perf_counter() - begun),
-            CATCH_UP_CPU: usage.pipeline / sizes.offline * 1e6,
+            at_work: changes / (equal - first),
+            until_equal: changes / (equal - begun),
+            in_step: changes / (ended - begun),
+            processor: usage.pipeline / changes * 1e6,
         }
+
+
+def _claims(name: str, must: float | None) -> tuple[Claim, Claim, Claim, Claim]:
+    unit = "changes/s"
+    return (
+        Claim(f"{name}, from the first document until the index is equal", unit),
+        Claim(f"{name}, from the start until the index is equal", unit),
+        Claim(f"{name}, from the start until new changes arrive", unit, must=must),
+        Claim(f"{name}, processor without Elasticsearch", "us/change", more_is_better=False),
+    )
