@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from benchmarks.report import Figure
@@ -10,6 +12,7 @@ from benchmarks.running import Place, check_equal, count, place, running, until
 from benchmarks.usage import cpu_seconds
 from benchmarks.world import Database, World
 
+UNIT = "% of a core"
 CLOCK = "select txid_snapshot_xmax(txid_current_snapshot())"
 WAL = "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
 WRITES = "select coalesce(sum(writes + extends), 0) from pg_stat_io"
@@ -36,56 +39,112 @@ FORMS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A pipeline with its database."""
+
+    database: Database
+    where: Place
+
+
 @dataclass(slots=True)
 class Cost:
     """Of one quiet while; the processors' time in seconds."""
 
-    txids: int
-    wal_bytes: float
-    writes: float
     postgres: float
     python: float
+
+
+@dataclass(slots=True)
+class Still:
+    """What all pipelines together did in it to the servers."""
+
+    txids: float
+    wal_bytes: float
+    writes: float
     elasticsearch: float
 
 
 def run(world: World, sizes: Sizes) -> list[Figure]:
-    """One process after the other, each watched for a while when it has come to rest."""
-    figures = []
+    """Pipelines beside each other, watched for a while when they have come to rest."""
     world.configure(autovacuum=False)
-    for number in sizes.tables:
-        tables = [f"t{n}" for n in range(number)]
-        with world.database("idle") as database:
-            for table in tables:
-                database.lean(table, 10)
-            with place(world, database, "idle", tables) as where:
-                costs = [_beside(world, database, where, sizes) for _ in range(sizes.rounds)]
-                check_equal(where)
-        figures += _figures(f"{number} tables", costs, 100 / sizes.seconds)
+    with ExitStack() as stack:
+        subjects = [stack.enter_context(_subject(world, number)) for number in sizes.tables]
+        rounds = [_round(world, subjects, sizes) for _ in range(sizes.rounds)]
+        for subject in subjects:
+            check_equal(subject.where)
     world.configure(autovacuum=None)
+    figures = _shared([still for still, _ in rounds], 100 / sizes.seconds)
+    for n, number in enumerate(sizes.tables):
+        costs = [costs[n] for _, costs in rounds]
+        figures += _own(f"{number} tables", costs, 100 / sizes.seconds)
     return figures
 
 
-def _figures(what: str, costs: list[Cost], share: float) -> list[Figure]:
-    unit = "% of a core"
+@contextmanager
+def _subject(world: World, number: int) -> Iterator[Subject]:
+    tables = [f"t{n}" for n in range(number)]
+    with world.database(f"idle{number}") as database:
+        for table in tables:
+            database.lean(table, 10)
+        with place(world, database, f"idle{number}", tables) as where:
+            yield Subject(database, where)
+
+
+def _shared(found: list[Still], share: float) -> list[Figure]:
+    return [
+        Figure("all pipelines, txids", [still.txids for still in found], "", 0, at_most=True),
+        Figure("all pipelines, WAL", [still.wal_bytes for still in found], "bytes", 0,
+               at_most=True),
+        Figure("all pipelines, blocks written", [still.writes for still in found], "", 0,
+               at_most=True),
+        Figure("all pipelines, Elasticsearch", [share * still.elasticsearch for still in found],
+               UNIT),
+    ]  # fmt: skip
+
+
+def _own(what: str, costs: list[Cost], share: float) -> list[Figure]:
     both = [share * (cost.postgres + cost.python) for cost in costs]
     return [
-        Figure(f"{what}, txids", [c.txids for c in costs], "", 0, at_most=True),
-        Figure(f"{what}, WAL", [c.wal_bytes for c in costs], "bytes", 0, at_most=True),
-        Figure(f"{what}, blocks written", [c.writes for c in costs], "", 0, at_most=True),
-        Figure(f"{what}, PostgreSQL and Python", both, unit, 0.5, at_most=True),
-        Figure(f"{what}, Python", [share * c.python for c in costs], unit),
-        Figure(f"{what}, Elasticsearch", [share * c.elasticsearch for c in costs], unit),
+        Figure(f"{what}, PostgreSQL and Python", both, UNIT, 0.5, at_most=True),
+        Figure(f"{what}, Python", [share * cost.python for cost in costs], UNIT),
     ]
 
 
-def _beside(world: World, database: Database, where: Place, sizes: Sizes) -> Cost:
-    with running(where) as process:
-        last = f"{where.name}-{where.tables[-1]}"
-        until(lambda: world.document(last, 10) is not None, 0.1)
-        until(lambda: count(world, last) == 10)
-        database.run("checkpoint")
-        _until_still(database, sizes.still_seconds)
-        return _watch(world, database, process.pid, sizes.seconds)
+def _round(
+    world: World, subjects: Sequence[Subject], sizes: Sizes
+) -> tuple[Still, list[Cost]]:
+    """Everything but this process rests."""
+    with ExitStack() as stack:
+        processes = []
+        for subject in subjects:
+            processes.append(stack.enter_context(running(subject.where)))
+            last = f"{subject.where.name}-{subject.where.tables[-1]}"
+            until(lambda index=last: world.document(index, 10) is not None, 0.1)
+            until(lambda index=last: count(world, index) == 10)
+        one = subjects[0].database
+        one.run("checkpoint")
+        _until_still(one, sizes.still_seconds)
+        backends = [subject.database.value(BACKENDS) for subject in subjects]
+
+        def now() -> tuple[list[float], list[Cost]]:
+            noted = [float(one.value(query)) for query in (CLOCK, WAL, WRITES)]
+            costs = [
+                Cost(sum(map(cpu_seconds, pids)), cpu_seconds(process.pid))
+                for pids, process in zip(backends, processes, strict=True)
+            ]
+            return [*noted, cpu_seconds(world.search.pid)], costs
+
+        noted, costs = now()
+        time.sleep(sizes.seconds)
+        noted_then, costs_then = now()
+    return (
+        Still(*(then - before for then, before in zip(noted_then, noted, strict=True))),
+        [
+            Cost(then.postgres - before.postgres, then.python - before.python)
+            for then, before in zip(costs_then, costs, strict=True)
+        ],
+    )
 
 
 def _until_still(database: Database, seconds: float) -> None:
@@ -98,17 +157,3 @@ def _until_still(database: Database, seconds: float) -> None:
         if now != place:
             place, since = now, time.monotonic()
 
-
-def _watch(world: World, database: Database, pid: int, seconds: float) -> Cost:
-    """The differences over some seconds in which this process only sleeps."""
-    backends = database.value(BACKENDS)
-
-    def now() -> tuple[float, ...]:
-        noted = [float(database.value(query)) for query in (CLOCK, WAL, WRITES)]
-        postgres = sum(map(cpu_seconds, backends))
-        return (*noted, postgres, cpu_seconds(pid), cpu_seconds(world.search.pid))
-
-    before = now()
-    time.sleep(seconds)
-    txids, *others = [after - b for after, b in zip(now(), before, strict=True)]
-    return Cost(int(txids), *others)
