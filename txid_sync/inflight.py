@@ -3,7 +3,8 @@
 Only the acknowledged prefix counts.  How many may be under way adapts: one more after each full
 round of clean answers, half as many after a refusal, a failure or a slow answer.  So does the size
 of pages: half after a request that got no answer in time, for a sink must meet a page that it can
-answer to; a little more after each answer to a page of that size.
+answer to; a little more after each answer to a page of nearly that size.  A worker's page of the
+stream has been cut after so many entries of all workers, and holds its own share of them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Effect = Callable[[Progress], Progress]
 GATE_POLL_SECONDS = 0.0005
 SLOW_SECONDS = 5.0
 GROWTH = 1.1  # of small pages
+NEARLY = 0.8  # all of a page's limit: some of its entries name one key, or another worker's
 EMPTY = 4  # pages without documents that may stand in the queue beside the requests
 
 
@@ -48,10 +50,11 @@ class Flight:
 @dataclass(slots=True)
 class InFlight:
     """The queue of flights; `limit` is how many there may be at the most, `most` what a page of
-    them may hold."""
+    them may hold, `workers` how many share the keys."""
 
     limit: int
     most: Limits = field(default_factory=Limits)
+    workers: int = 1
     _flights: deque[Flight] = field(default_factory=deque)
     _allowed: float = 0.0
     _share: float = 1.0
@@ -124,7 +127,8 @@ class InFlight:
         else:
             self._allowed = min(float(self.limit), self._allowed + 1 / self._allowed)
         limits = self.limits
-        if ack.documents >= limits.documents or 2 * ack.body_bytes >= limits.body_bytes:
+        documents, body_bytes = ack.documents * self.workers, ack.body_bytes * self.workers
+        if documents >= NEARLY * limits.documents or 2 * body_bytes >= limits.body_bytes:
             more = max(self._share * GROWTH, self._share + 1 / self.most.documents)
             self._share = min(1.0, more)
 

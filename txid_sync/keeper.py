@@ -14,7 +14,13 @@ from dataclasses import replace
 from txid_sync import continuity
 from txid_sync.continuity import Found
 from txid_sync.cursor import Cursor
-from txid_sync.errors import Discontinuity, PreconditionError, Stop, Unavailable
+from txid_sync.errors import (
+    Discontinuity,
+    PreconditionError,
+    SinkUnavailable,
+    Stop,
+    Unavailable,
+)
 from txid_sync.failpoints import Failpoint
 from txid_sync.inflight import Effect
 from txid_sync.model import Document, Page, Schema, epoch_of, version_of
@@ -140,8 +146,11 @@ class Keeper(Upkeep):
             self._sink.load_ends(name)
             self._long_loads -= {name}
         elif name not in self._long_loads and self._is_long(page):
-            self._sink.load_begins(name)
             self._long_loads |= {name}
+            try:
+                self._sink.load_begins(name)
+            except SinkUnavailable as error:  # whether it takes documents, its answers tell
+                log.debug("%s is loaded with its usual refreshes: %s", name, error.message)
 
     def _is_long(self, page: Page) -> bool:
         if self.progress.documents[page.document].load_version:  # it was there before
@@ -362,6 +371,7 @@ class Keeper(Upkeep):
                 self.progress, self._documents, names, found, cursor, minimum_epoch
             )
         )
+        self._long_loads -= {*names}
         self.resyncs += 1
         self._failpoint("resync-stored")
 

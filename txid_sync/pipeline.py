@@ -75,7 +75,7 @@ class Pipeline:
         self._keeper = Keeper(
             name, source, sink, store, documents, self._options, failpoint, seconds, share
         )
-        self._flights = InFlight(self._options.in_flight, self._options.limits)
+        self._flights = InFlight(self._options.in_flight, self._options.limits, share.of)
         self._read_cursor: Cursor
         self._backlog, self._stream_next = Backlog(), True
         self._load_after: dict[str, tuple[str, ...] | None] = {}

@@ -86,10 +86,24 @@ def test_a_resync_in_the_middle_takes_it_back_too(
     """The first load never ends, for another one takes its place."""
     filled(place)
     killed(place, "acknowledged:5")
-    place.run("resync", f"{place.prefix}orders")
     assert interval(elasticsearch_server, place) == LOADING
+    place.run("resync", f"{place.prefix}orders")
     place.run("run", "--once")
     assert interval(elasticsearch_server, place) is None
+
+
+def test_what_was_left_behind_is_taken_back_at_the_next_start(
+    place: Place, elasticsearch_server: SearchServer
+) -> None:
+    """By an instance that another one had overtaken: no load comes that could end."""
+    place.run("init")
+    place.run("run", "--once")
+    path = f"/{place.prefix}orders/_settings"
+    elasticsearch_server.request("PUT", path, {SETTING: LOADING})
+    elasticsearch_server.request("PUT", f"/{place.prefix}lines/_settings", {SETTING: "62s"})
+    place.run("run", "--once")
+    assert interval(elasticsearch_server, place) is None
+    assert interval(elasticsearch_server, place, "lines") == "62s"
 
 
 def test_an_interval_of_others_stays(place: Place, elasticsearch_server: SearchServer) -> None:

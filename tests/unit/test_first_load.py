@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.unit.pipelines import OPTIONS, World, drain, run
+from txid_sync.errors import SinkUnavailable
 from txid_sync.keeper import LARGE_PAGE_DOCUMENTS
 from txid_sync.model import Limits
 from txid_sync.sinks.memory import MemorySink
@@ -73,3 +74,37 @@ def test_pages_of_large_documents_are_large_too() -> None:
     sink.world.write("a", *range(20), value="x" * 1000)
     run(sink.world)
     assert sorted(sink.told) == [("begins", "a"), ("ends", "a"), ("ends", "b")]
+
+
+def test_a_sink_that_cannot_change_a_setting_now_is_loaded_without() -> None:
+    """It is asked once: each time it might take as long as a request may."""
+
+    class Busy(Told):
+        def load_begins(self, document: str) -> None:
+            super().load_begins(document)
+            raise SinkUnavailable("the cluster's state is not changed in time")
+
+    sink = Busy()
+    sink.world = World(sink=sink, options=replace(OPTIONS, limits=Limits(LARGE_PAGE_DOCUMENTS)))
+    sink.world.write("a", *range(3 * LARGE_PAGE_DOCUMENTS))
+    pipeline = sink.world.pipeline()
+    pipeline.start()
+    while pipeline.step() or pipeline.status().phase != "sync":  # without recovery
+        pass
+    assert sorted(sink.told) == [("begins", "a"), ("ends", "a"), ("ends", "b")]
+    sink.world.assert_equal()
+
+
+def test_an_index_that_is_made_anew_in_mid_load_begins_anew() -> None:
+    """It has no setting of the one before."""
+    sink = Told()
+    sink.world = World(sink=sink, options=replace(OPTIONS, limits=Limits(LARGE_PAGE_DOCUMENTS)))
+    sink.world.write("a", *range(9 * LARGE_PAGE_DOCUMENTS))
+    pipeline = sink.world.pipeline()
+    pipeline.start()
+    while not sink.told:
+        pipeline.step()
+    sink.drop_index("a")
+    drain(pipeline)
+    assert sink.told.count(("begins", "a")) == 2
+    sink.world.assert_equal()

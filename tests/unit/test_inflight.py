@@ -8,10 +8,11 @@ from unittest import mock
 
 import pytest
 
-from tests.unit.pipelines import OPTIONS, World, started
+from tests.unit.pipelines import OPTIONS, World, drain, started
 from txid_sync.errors import PageExpired, SinkUnavailable
 from txid_sync.inflight import EMPTY, Flight, InFlight, answered
 from txid_sync.model import Ack, Limits, Page
+from txid_sync.share import Share
 
 
 @pytest.mark.parametrize("ack", [None, Ack(1, 1, retried=True), Ack(1, 1, seconds=5.1)])
@@ -31,7 +32,7 @@ def test_flights_adapt_between_one_and_the_limit(ack: Ack | None) -> None:
 
 @pytest.mark.parametrize("error", [SinkUnavailable("no answer"), PageExpired("too late")])
 def test_pages_are_halved_where_no_answer_came(error: Exception) -> None:
-    """Down to one document; up again by answers to pages of that size only."""
+    """Down to one document; up again by answers to pages of nearly that size only."""
     flights, failed = InFlight(4, Limits(1000, 50_000)), Future[Ack]()
     failed.set_exception(error)
     flights.add(Flight(Page("a", b"x", 1, 1), failed, lambda progress: progress))
@@ -42,9 +43,9 @@ def test_pages_are_halved_where_no_answer_came(error: Exception) -> None:
         return flights.limits
 
     assert [fail(), fail()] == [Limits(500, 25_000), Limits(250, 12_500)]
-    flights.learn(Ack(249, 6_249))
+    flights.learn(Ack(199, 6_249))
     assert flights.limits == Limits(250, 12_500)
-    flights.learn(Ack(250, 1))
+    flights.learn(Ack(200, 1))
     assert flights.limits == Limits(275, 13_750)
     flights.learn(Ack(1, 6_875))
     assert flights.limits == Limits(302, 15_125)
@@ -54,6 +55,32 @@ def test_pages_are_halved_where_no_answer_came(error: Exception) -> None:
     for _ in range(200):
         flights.learn(Ack(flights.limits.documents, 1))
     assert flights.limits == Limits(1000, 50_000)
+
+
+def test_a_worker_s_pages_grow_by_its_share_of_the_entries() -> None:
+    """A page of 250 entries holds about 62 keys of one of four workers."""
+    flights = InFlight(4, Limits(1000, 50_000), workers=4)
+    flights._share = 0.25
+    flights.learn(Ack(49, 1_562))
+    assert flights.limits == Limits(250, 12_500)
+    flights.learn(Ack(50, 1))
+    assert flights.limits == Limits(275, 13_750)
+    flights.learn(Ack(1, 1_719))
+    assert flights.limits == Limits(302, 15_125)
+
+
+@pytest.mark.parametrize("share", Share.all(3), ids=str)
+def test_pages_of_a_worker_come_back_to_their_size(share: Share) -> None:
+    """After a while without answers, when nothing but keys of all workers comes."""
+    world = World(options=replace(OPTIONS, limits=Limits(documents=64, body_bytes=100_000)))
+    pipeline = world.pipeline(share=share)
+    pipeline.start()
+    drain(pipeline)
+    pipeline._flights._share = 1 / 64
+    for first in range(0, 12_000, 300):
+        world.write("a", *range(first, first + 300))
+        drain(pipeline)
+    assert pipeline._flights.limits.documents == 64
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 4])

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
@@ -19,8 +20,10 @@ from txid_sync.model import Ack, Limits, LoadPage, Page, Reading
 from txid_sync.pipeline import Pipeline
 from txid_sync.recovery import may_be_marked, may_be_same_history, same_history
 from txid_sync.sinks.memory import Fault, MemorySink
+from txid_sync.sources import postgres_standby
 from txid_sync.sources.memory import MemorySource
 from txid_sync.sources.postgres_server import Memory
+from txid_sync.sources.postgres_standby import RECEIVER_SECONDS, Standby
 
 IDENTITY = {"system_identifier": "1", "timeline": "00000001", "database_oid": "5",
             "role": "standby", "server": "a 5432 7"}  # fmt: skip
@@ -269,3 +272,25 @@ def test_after_a_resync_a_receiver_is_waited_for_as_long_as_at_first() -> None:
     memory = Memory(IDENTITY, 5, receiver_missing_since_seconds=7.0)
     memory.begin(IDENTITY, 9)
     assert (memory.place, memory.receiver_missing_since_seconds) == (9, 0.0)
+
+
+def test_a_receiver_that_came_back_is_waited_for_as_long_the_next_time() -> None:
+    """Also on a server that was met without a page of it, since nothing has changed meanwhile."""
+    standby = Standby(mock.Mock(), Memory(IDENTITY, 5))
+
+    def told(server: str, timeline: str) -> str:
+        row = {**IDENTITY, "server": server, "timeline": timeline, "pid": 1}
+        try:
+            return "found " + standby.identity_of(row)["server"]
+        except SourceBehind:
+            return "waited for"
+
+    with mock.patch.object(postgres_standby.time, "monotonic", return_value=100.0) as clock:
+        assert [told("b", ""), told("b", "00000001")] == ["waited for", "found b"]
+        clock.return_value += RECEIVER_SECONDS
+        assert told("b", "") == "found b", "the same running server, whatever it shows"
+        assert [told("c", ""), told("c", "00000001")] == ["waited for", "found c"]
+        clock.return_value += RECEIVER_SECONDS
+        assert told("d", "") == "waited for"
+        clock.return_value += RECEIVER_SECONDS
+        assert told("d", "") == "found d", "not for ever"

@@ -10,13 +10,15 @@ from typing import Any
 from txid_sync.errors import PreconditionError, UsageError
 from txid_sync.mapping import index_mapping, index_settings
 from txid_sync.model import Document, Schema
+from txid_sync.sinks import elasticsearch_loading as loading
 from txid_sync.sinks.base import IndexState
 from txid_sync.sinks.elasticsearch_http import Http, quoted, refused
 
 _log = logging.getLogger(__name__)
 
 _FIELDS = "*.aliases,*.data_stream," + ",".join(
-    f"*.settings.index.{setting}" for setting in ("uuid", "gc_deletes", "translog.durability")
+    f"*.settings.index.{setting}"
+    for setting in ("uuid", "gc_deletes", "translog.durability", "refresh_interval")
 )
 # What is acknowledged is on disk; the default, which a template may have changed.
 _DURABLE = {"index.translog.durability": "request"}
@@ -39,6 +41,7 @@ class Index:
     alias: bool
     gc_deletes_seconds: float
     durable: bool = True
+    refresh_interval: str = ""
 
 
 def check_index_name(name: str) -> None:
@@ -101,7 +104,8 @@ def _the_one(name: str, indices: Mapping[str, Mapping[str, Any]]) -> Index:
     settings = index["settings"]["index"]
     gc = seconds_of(settings["gc_deletes"]) if "gc_deletes" in settings else _DEFAULT_GC_SECONDS
     durable = settings.get("translog", {}).get("durability", "request").lower() == "request"
-    return Index(own_name, settings["uuid"], name != own_name, gc, durable)
+    refresh_interval = settings.get("refresh_interval", "")
+    return Index(own_name, settings["uuid"], name != own_name, gc, durable, refresh_interval)
 
 
 def seconds_of(time_value: str) -> float:
@@ -159,7 +163,10 @@ def _create(http: Http, name: str, value: Mapping[str, object]) -> bool:
 
 
 def _adopt(http: Http, index: Index, gc_deletes_seconds: int) -> None:
-    """Let an existing index remember deletes long enough; all else of it stays as it is."""
+    """Let an existing index remember deletes long enough, and forget a load that was cut short; all
+    else of it stays as it is."""
+    if index.refresh_interval == loading.LOADING:
+        loading.load_ends(http, index.name)
     if not index.durable:
         _log.warning(
             "index %s acknowledges writes before they are on disk: a crash of the sink may lose "

@@ -5,8 +5,8 @@ later document is looked up in all of them: a fifth of what a large load costs. 
 made for a load refreshes once in `LOADING` meanwhile, and by its default afterwards.
 
 The interval is one that nobody chooses, so that it tells by itself who has set it: whoever ends a
-load takes back what another process has set that was killed, and never what an operator or a
-template has.  Should nobody come back, documents still become visible.
+load, or finds it when it starts, takes back what another process has set that was killed, and never
+what an operator or a template has.  Should nobody come back, documents still become visible.
 """
 
 from __future__ import annotations

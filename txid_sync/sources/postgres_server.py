@@ -36,6 +36,15 @@ class Memory:
         kept = self.place if same_history(self.identity, identity) else 0
         self.identity, self.place = dict(identity), max(kept, place)
 
+    def met(self, identity: Mapping[str, str]) -> None:
+        """A standby of the same history has answered, perhaps one that has just been started.
+
+        Without a timeline it may be on the way to another one: what was known says more then.
+        """
+        self.receiver_missing_since_seconds = 0.0
+        if identity["timeline"]:
+            self.identity = dict(identity)
+
     def begin(self, identity: Mapping[str, str], place: int) -> None:
         """Whatever was read before does not count any more."""
         self.identity, self.place = dict(identity), place

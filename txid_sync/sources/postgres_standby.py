@@ -132,7 +132,9 @@ class Standby(Primary):
         its primary (a slot still in use) and come back after some seconds.
         """
         identity, known = self._told(row), self._memory.identity
-        if not same_history(known, identity) and may_be_same_history(known, identity):
+        if same_history(known, identity):
+            self._memory.met(identity)
+        elif may_be_same_history(known, identity):
             self._wait_for_receiver()
         return identity
 
