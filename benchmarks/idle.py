@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.report import Figure
 from benchmarks.running import Place, check_equal, count, place, running, until
-from benchmarks.usage import cpu_seconds
+from benchmarks.usage import cpu_seconds, exact_cpu_seconds
 from benchmarks.world import Database, World
 
 UNIT = "% of a core"
@@ -130,7 +130,7 @@ def _round(
         def now() -> tuple[list[float], list[Cost]]:
             noted = [float(one.value(query)) for query in (CLOCK, WAL, WRITES)]
             costs = [
-                Cost(sum(map(cpu_seconds, pids)), cpu_seconds(process.pid))
+                Cost(sum(map(exact_cpu_seconds, pids)), exact_cpu_seconds(process.pid))
                 for pids, process in zip(backends, processes, strict=True)
             ]
             return [*noted, cpu_seconds(world.search.pid)], costs
