@@ -127,24 +127,18 @@ def _round(
         _until_still(one, sizes.still_seconds)
         backends = [subject.database.value(BACKENDS) for subject in subjects]
 
-        def now() -> tuple[list[float], list[Cost]]:
+        def now() -> list[float]:
             noted = [float(one.value(query)) for query in (CLOCK, WAL, WRITES)]
-            costs = [
-                Cost(sum(map(exact_cpu_seconds, pids)), exact_cpu_seconds(process.pid))
-                for pids, process in zip(backends, processes, strict=True)
-            ]
-            return [*noted, cpu_seconds(world.search.pid)], costs
+            noted.append(cpu_seconds(world.search.pid))
+            for pids, process in zip(backends, processes, strict=True):
+                noted += sum(map(exact_cpu_seconds, pids)), exact_cpu_seconds(process.pid)
+            return noted
 
-        noted, costs = now()
+        before = now()
         time.sleep(sizes.seconds)
-        noted_then, costs_then = now()
-    return (
-        Still(*(then - before for then, before in zip(noted_then, noted, strict=True))),
-        [
-            Cost(then.postgres - before.postgres, then.python - before.python)
-            for then, before in zip(costs_then, costs, strict=True)
-        ],
-    )
+        changed = [after - b for after, b in zip(now(), before, strict=True)]
+    costs = [Cost(*changed[n : n + 2]) for n in range(4, len(changed), 2)]
+    return Still(*changed[:4]), costs
 
 
 def _until_still(database: Database, seconds: float) -> None:
@@ -156,4 +150,3 @@ def _until_still(database: Database, seconds: float) -> None:
         now = database.value(WAL)
         if now != place:
             place, since = now, time.monotonic()
-

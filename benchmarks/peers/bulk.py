@@ -41,7 +41,6 @@ def load(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
         }
 
 
-
 def catch_up(site: Site, kind: type[Contender], sizes: Sizes) -> Values:
     """Rows changed once, one by one, while the contender was stopped."""
     return _offline(site, kind, sizes, sizes.offline, "catch-up", must=30)

@@ -14,6 +14,18 @@ from txid_sync.inflight import EMPTY, Flight, InFlight, answered
 from txid_sync.model import Ack, Limits, Page
 from txid_sync.share import Share
 
+# Limits after a page that was too small, one of nearly all documents, one of half the bytes.
+GROWN = [Limits(250, 12_500), Limits(275, 13_750), Limits(302, 15_125)]
+
+
+def grown(flights: InFlight, *acks: Ack) -> list[Limits]:
+    """What the next page may hold after each answer."""
+    found = []
+    for ack in acks:
+        flights.learn(ack)
+        found.append(flights.limits)
+    return found
+
 
 @pytest.mark.parametrize("ack", [None, Ack(1, 1, retried=True), Ack(1, 1, seconds=5.1)])
 def test_flights_adapt_between_one_and_the_limit(ack: Ack | None) -> None:
@@ -43,12 +55,7 @@ def test_pages_are_halved_where_no_answer_came(error: Exception) -> None:
         return flights.limits
 
     assert [fail(), fail()] == [Limits(500, 25_000), Limits(250, 12_500)]
-    flights.learn(Ack(199, 6_249))
-    assert flights.limits == Limits(250, 12_500)
-    flights.learn(Ack(200, 1))
-    assert flights.limits == Limits(275, 13_750)
-    flights.learn(Ack(1, 6_875))
-    assert flights.limits == Limits(302, 15_125)
+    assert grown(flights, Ack(199, 6_249), Ack(200, 1), Ack(1, 6_875)) == GROWN
     for _ in range(20):
         fail()
     assert flights.limits == Limits(1, 50)
@@ -61,12 +68,7 @@ def test_a_worker_s_pages_grow_by_its_share_of_the_entries() -> None:
     """A page of 250 entries holds about 62 keys of one of four workers."""
     flights = InFlight(4, Limits(1000, 50_000), workers=4)
     flights._share = 0.25
-    flights.learn(Ack(49, 1_562))
-    assert flights.limits == Limits(250, 12_500)
-    flights.learn(Ack(50, 1))
-    assert flights.limits == Limits(275, 13_750)
-    flights.learn(Ack(1, 1_719))
-    assert flights.limits == Limits(302, 15_125)
+    assert grown(flights, Ack(49, 1_562), Ack(50, 1), Ack(1, 1_719)) == GROWN
 
 
 @pytest.mark.parametrize("share", Share.all(3), ids=str)
