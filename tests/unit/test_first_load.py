@@ -108,3 +108,22 @@ def test_an_index_that_is_made_anew_in_mid_load_begins_anew() -> None:
     drain(pipeline)
     assert sink.told.count(("begins", "a")) == 2
     sink.world.assert_equal()
+
+
+def test_the_end_of_a_load_is_told_until_it_was_heard() -> None:
+    """Unlike the begin: what it leaves behind would stay."""
+
+    class Away(Told):
+        refusals = 3
+
+        def load_ends(self, document: str) -> None:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise SinkUnavailable("nobody answers")
+            super().load_ends(document)
+
+    sink = Away()
+    sink.world = World(sink=sink)
+    sink.world.write("a", 1)
+    run(sink.world)
+    assert sorted(sink.told) == [("ends", "a"), ("ends", "b")]
